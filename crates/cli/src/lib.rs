@@ -1,0 +1,1 @@
+//! The pando command: serve, cluster, collection, import, export, search, verify, demo.

@@ -1,0 +1,1 @@
+//! The Rust SDK: finds the leader, retries safely, typed errors.

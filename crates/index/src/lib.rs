@@ -1,0 +1,1 @@
+//! Nearest-neighbour search: the exact scan, distances and filters.

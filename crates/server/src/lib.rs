@@ -1,0 +1,1 @@
+//! The Pando server: configuration, gRPC services, HTTP endpoints, metrics, shutdown.

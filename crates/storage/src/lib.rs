@@ -1,0 +1,1 @@
+//! Durable key-value storage behind a trait: the only crate that names sled.

@@ -1,0 +1,1 @@
+//! Development only: in-process cluster, fault-injecting transport, datasets, oracles.
