@@ -1,0 +1,251 @@
+//! Commands: what one Raft entry asks every replica to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::InvalidInput;
+use crate::filter::Filter;
+use crate::ids::{GroupId, RequestId};
+use crate::limits::{POINTS_PER_WRITE_MAX, WRITE_BYTES_MAX};
+use crate::name::{CollectionName, VectorName};
+use crate::payload::Payload;
+use crate::point_id::PointId;
+use crate::row::TreeId;
+use crate::schema::CollectionSchema;
+use crate::stamp::Stamp;
+
+/// A point as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Its id; an existing point of this id is replaced whole.
+    pub id: PointId,
+    /// Its vectors by name.
+    pub vectors: BTreeMap<VectorName, Vec<f32>>,
+    /// Its payload.
+    pub payload: Payload,
+}
+
+impl Point {
+    /// A point with the default vector only.
+    #[must_use]
+    pub fn new(id: impl Into<PointId>, vector: Vec<f32>, payload: Payload) -> Self {
+        Self {
+            id: id.into(),
+            vectors: BTreeMap::from([(VectorName::default(), vector)]),
+            payload,
+        }
+    }
+}
+
+/// Which points a write is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Selector {
+    /// These, if they exist.
+    Ids(BTreeSet<PointId>),
+    /// Those that pass when the write is applied.
+    Filter(Filter),
+}
+
+/// One write. Collections are named by tree, resolved when the write was proposed: a collection dropped and
+/// created anew in between has another tree, and the write is refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Creates an empty collection.
+    CreateCollection {
+        /// Its name.
+        name: CollectionName,
+        /// Its vectors.
+        schema: CollectionSchema,
+        /// Drawn by the proposer.
+        salt: [u8; 16],
+    },
+    /// Drops a collection, its points and its aliases.
+    DropCollection {
+        /// Its name (not an alias).
+        name: CollectionName,
+    },
+    /// Points an alias at a collection, moving it if it exists.
+    SetAlias {
+        /// The alias.
+        alias: CollectionName,
+        /// The collection.
+        collection: CollectionName,
+    },
+    /// Drops an alias.
+    DropAlias {
+        /// The alias.
+        alias: CollectionName,
+    },
+    /// Inserts points, replacing those of the same id.
+    Upsert {
+        /// The collection's tree.
+        tree: TreeId,
+        /// The points, ids distinct.
+        points: Vec<Point>,
+    },
+    /// Deletes points.
+    Delete {
+        /// The collection's tree.
+        tree: TreeId,
+        /// Which.
+        selector: Selector,
+    },
+    /// Sets top-level payload fields of existing points.
+    SetPayload {
+        /// The collection's tree.
+        tree: TreeId,
+        /// Which points.
+        selector: Selector,
+        /// The fields.
+        payload: Payload,
+    },
+    /// Removes top-level payload fields; all of them if `keys` is empty.
+    ClearPayload {
+        /// The collection's tree.
+        tree: TreeId,
+        /// Which points.
+        selector: Selector,
+        /// The fields.
+        keys: BTreeSet<String>,
+    },
+    /// Makes every replica record its root at this index.
+    ConsistencyCheck,
+}
+
+/// A command as it goes into the log: everything apply needs, so that apply needs no clock and no randomness.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The Raft group.
+    pub group: GroupId,
+    /// The leader's clock; apply moves it past the last one applied.
+    pub stamp: Stamp,
+    /// Makes a retry safe.
+    pub request: Option<RequestId>,
+    /// What to do.
+    pub command: Command,
+}
+
+fn check_selector(selector: &Selector) -> Result<(), InvalidInput> {
+    match selector {
+        Selector::Filter(filter) => filter.validate(),
+        Selector::Ids(ids) => check_count("point ids", ids.len()),
+    }
+}
+
+fn check_count(what: &str, count: usize) -> Result<(), InvalidInput> {
+    match count {
+        0 => Err(InvalidInput::Empty { what: what.into() }),
+        count if count > POINTS_PER_WRITE_MAX => Err(InvalidInput::TooMany {
+            what: what.into(),
+            count,
+            max: POINTS_PER_WRITE_MAX,
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl Command {
+    /// Refuses what is wrong whatever the state: counts, sizes, malformed filters, duplicate ids.
+    pub fn validate(&self) -> Result<(), InvalidInput> {
+        match self {
+            Self::CreateCollection { schema, .. } => schema.validate(),
+            Self::Upsert { points, .. } => check_points(points),
+            Self::Delete { selector, .. } => check_selector(selector),
+            Self::SetPayload {
+                selector, payload, ..
+            } => {
+                check_selector(selector)?;
+                if payload.0.is_empty() {
+                    return Err(InvalidInput::Empty {
+                        what: "payload fields".into(),
+                    });
+                }
+                payload.validate()
+            }
+            Self::ClearPayload { selector, .. } => check_selector(selector),
+            Self::DropCollection { .. }
+            | Self::SetAlias { .. }
+            | Self::DropAlias { .. }
+            | Self::ConsistencyCheck => Ok(()),
+        }
+    }
+}
+
+fn check_points(points: &[Point]) -> Result<(), InvalidInput> {
+    check_count("points", points.len())?;
+    let mut ids = BTreeSet::new();
+    let mut bytes = 0;
+    for point in points {
+        if !ids.insert(point.id) {
+            return Err(InvalidInput::DuplicateId { id: point.id });
+        }
+        point.payload.validate()?;
+        bytes += point.payload.encode().as_bytes().len();
+        bytes += point
+            .vectors
+            .values()
+            .map(|v| v.len() * size_of::<f32>())
+            .sum::<usize>();
+    }
+    if bytes > WRITE_BYTES_MAX {
+        return Err(InvalidInput::WriteTooLarge {
+            bytes,
+            max: WRITE_BYTES_MAX,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Metric;
+
+    fn upsert(points: Vec<Point>) -> Result<(), InvalidInput> {
+        Command::Upsert {
+            tree: TreeId(1),
+            points,
+        }
+        .validate()
+    }
+
+    #[test]
+    fn writes_are_bounded() {
+        let point = |id: u64, dim| Point::new(id, vec![1.0; dim], Payload::default());
+        assert!(matches!(upsert(vec![]), Err(InvalidInput::Empty { .. })));
+        assert!(upsert(vec![point(1, 4), point(2, 4)]).is_ok());
+        assert!(matches!(
+            upsert(vec![point(1, 4), point(1, 4)]),
+            Err(InvalidInput::DuplicateId {
+                id: PointId::Num(1)
+            })
+        ));
+        let many = (0..=POINTS_PER_WRITE_MAX as u64)
+            .map(|i| point(i, 1))
+            .collect();
+        assert!(matches!(upsert(many), Err(InvalidInput::TooMany { .. })));
+        let wide = (0..100).map(|i| point(i, 4096)).collect();
+        assert!(matches!(
+            upsert(wide),
+            Err(InvalidInput::WriteTooLarge { .. })
+        ));
+        let none = Command::Delete {
+            tree: TreeId(1),
+            selector: Selector::Ids(BTreeSet::new()),
+        };
+        assert!(none.validate().is_err());
+    }
+
+    #[test]
+    fn schemas_are_checked() {
+        let create = |dim| Command::CreateCollection {
+            name: CollectionName::parse("a").expect("name"),
+            schema: CollectionSchema::single(dim, Metric::Dot),
+            salt: [0; 16],
+        };
+        assert!(create(0).validate().is_err());
+        assert!(create(384).validate().is_ok());
+        assert!(create(1_000_000).validate().is_err());
+    }
+}

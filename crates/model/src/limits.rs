@@ -1,0 +1,28 @@
+//! Every limit on user input, with its unit. Errors quote these; nothing else repeats the numbers.
+
+/// Most points in one write.
+pub const POINTS_PER_WRITE_MAX: usize = 1_024;
+/// Largest encoded write, in bytes: one write is one Raft entry. The SDK splits larger batches.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+/// Largest payload of one point, in canonical bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
+/// Deepest nesting of a payload value or a filter.
+pub const NESTING_MAX: usize = 16;
+/// Most dimensions of one vector.
+pub const DIMENSION_MAX: usize = 16_384;
+/// Most vectors (names) of one collection.
+pub const VECTORS_PER_COLLECTION_MAX: usize = 16;
+/// Longest collection, alias or vector name, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Most collections and aliases, each.
+pub const COLLECTIONS_MAX: usize = 1_024;
+/// Most hits (or scrolled points) one request may ask for, offset included.
+pub const RESULTS_MAX: usize = 10_000;
+/// Most queries in one batch search.
+pub const QUERIES_PER_BATCH_MAX: usize = 256;
+/// Most conditions in one filter, nested ones included.
+pub const FILTER_CONDITIONS_MAX: usize = 256;
+/// Most values in one any-of condition, and ids in one has-id condition or one get.
+pub const VALUES_PER_CONDITION_MAX: usize = 4_096;
+/// How many request ids a cluster remembers; a retry older than this many writes is applied again.
+pub const REQUEST_IDS_REMEMBERED: u64 = 65_536;

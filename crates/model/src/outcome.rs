@@ -1,0 +1,41 @@
+//! What applying a write came to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::WriteError;
+use crate::row::TreeId;
+
+/// A write's outcome, the same on every replica.
+pub type WriteResult = Result<Effect, WriteError>;
+
+/// What a write did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Nothing to report (membership entries, aliases, drops).
+    Done,
+    /// A collection was created.
+    Created {
+        /// Its tree.
+        tree: TreeId,
+    },
+    /// Points were written, changed or deleted.
+    Points {
+        /// How many.
+        affected: u64,
+    },
+    /// The replica's root at this index.
+    Checked(CheckReport),
+}
+
+/// A replica's root at one log index, for comparing replicas.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// Log index.
+    pub index: u64,
+    /// Replica root.
+    pub root: [u8; 32],
+    /// Points in all collections.
+    pub points: u64,
+    /// Their canonical bytes.
+    pub bytes: u64,
+}

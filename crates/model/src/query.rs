@@ -1,0 +1,177 @@
+//! Reads: search, get, scroll, count, and what they return.
+
+use std::collections::BTreeMap;
+
+use crate::error::InvalidInput;
+use crate::filter::Filter;
+use crate::limits::RESULTS_MAX;
+use crate::name::VectorName;
+use crate::payload::Payload;
+use crate::point_id::PointId;
+use crate::schema::Definition;
+use crate::stamp::Stamp;
+
+/// What a read must have seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Whatever this node has applied.
+    #[default]
+    Local,
+    /// At least this log index: with the index of one's own write, read your writes.
+    AtLeast(u64),
+    /// Every write acknowledged before the read began.
+    Linearizable,
+}
+
+/// Which vectors come back with a point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WithVectors {
+    /// None.
+    #[default]
+    None,
+    /// All.
+    All,
+}
+
+/// The nearest points to one vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchQuery {
+    /// Which of the collection's vectors.
+    pub vector_name: VectorName,
+    /// The query vector.
+    pub vector: Vec<f32>,
+    /// Which points count.
+    pub filter: Option<Filter>,
+    /// How many hits, after the offset.
+    pub limit: usize,
+    /// How many hits to skip.
+    pub offset: usize,
+    /// Worst acceptable score: a lower bound where higher is nearer, an upper bound for distances.
+    pub score_threshold: Option<f32>,
+    /// Whether hits carry their payload.
+    pub with_payload: bool,
+    /// Whether hits carry their vectors.
+    pub with_vectors: WithVectors,
+}
+
+impl SearchQuery {
+    /// The nearest `limit` points by the default vector, with payloads.
+    #[must_use]
+    pub fn new(vector: Vec<f32>, limit: usize) -> Self {
+        Self {
+            vector_name: VectorName::default(),
+            vector,
+            filter: None,
+            limit,
+            offset: 0,
+            score_threshold: None,
+            with_payload: true,
+            with_vectors: WithVectors::None,
+        }
+    }
+
+    /// Refuses limits out of range and malformed filters.
+    pub fn validate(&self) -> Result<(), InvalidInput> {
+        check_limit(self.limit, self.offset)?;
+        if self.score_threshold.is_some_and(f32::is_nan) {
+            return Err(InvalidInput::BadField {
+                field: "score_threshold".into(),
+                reason: "it is NaN; use a number".into(),
+            });
+        }
+        self.filter.as_ref().map_or(Ok(()), Filter::validate)
+    }
+}
+
+fn check_limit(limit: usize, offset: usize) -> Result<(), InvalidInput> {
+    if limit == 0 {
+        return Err(InvalidInput::BadField {
+            field: "limit".into(),
+            reason: format!("it is 0; use 1 to {RESULTS_MAX}"),
+        });
+    }
+    match limit.saturating_add(offset) {
+        count if count > RESULTS_MAX => Err(InvalidInput::TooMany {
+            what: "results (limit + offset)".into(),
+            count,
+            max: RESULTS_MAX,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// One page of points in id order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrollQuery {
+    /// Which points.
+    pub filter: Option<Filter>,
+    /// The first id of the page; `None` starts at the beginning.
+    pub from: Option<PointId>,
+    /// Most points on the page.
+    pub limit: usize,
+    /// Whether points carry their payload.
+    pub with_payload: bool,
+    /// Whether points carry their vectors.
+    pub with_vectors: WithVectors,
+}
+
+impl ScrollQuery {
+    /// Refuses limits out of range and malformed filters.
+    pub fn validate(&self) -> Result<(), InvalidInput> {
+        check_limit(self.limit, 0)?;
+        self.filter.as_ref().map_or(Ok(()), Filter::validate)
+    }
+}
+
+/// How many points pass.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CountQuery {
+    /// Which points; all without a filter.
+    pub filter: Option<Filter>,
+}
+
+/// A search hit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// Similarity (cosine, dot) or distance (euclidean).
+    pub score: f32,
+    /// The point.
+    pub point: StoredPoint,
+}
+
+/// A point as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredPoint {
+    /// Its id.
+    pub id: PointId,
+    /// When it was last written.
+    pub version: Stamp,
+    /// Its payload, if asked for.
+    pub payload: Option<Payload>,
+    /// Its vectors, if asked for; empty otherwise.
+    pub vectors: BTreeMap<VectorName, Vec<f32>>,
+}
+
+/// A page of a scroll.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrollPage {
+    /// The points.
+    pub points: Vec<StoredPoint>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<PointId>,
+}
+
+/// A collection's description.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CollectionInfo {
+    /// Its definition.
+    pub definition: Definition,
+    /// Its aliases.
+    pub aliases: Vec<crate::name::CollectionName>,
+    /// Points.
+    pub points: u64,
+    /// Canonical bytes of the points.
+    pub bytes: u64,
+    /// Collection root.
+    pub root: [u8; 32],
+}
