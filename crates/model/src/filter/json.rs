@@ -82,6 +82,10 @@ fn filter(json: serde_json::Value, depth: usize) -> Result<Filter, FilterParseEr
     if depth > NESTING_MAX {
         return Err(bad("nested too deeply").into());
     }
+    // Serde would also read a struct from an array, field by field.
+    if !json.is_object() {
+        return Err(bad("a filter must be a JSON object").into());
+    }
     let JsonFilter {
         must,
         should,
