@@ -163,3 +163,7 @@ impl Hasher {
         Digest(self.0.finalize().into())
     }
 }
+
+#[cfg(test)]
+#[path = "digest_tests.rs"]
+mod tests;

@@ -208,3 +208,7 @@ impl<'de> Visitor<'de> for CompactVisitor {
         Prefix::from_bytes(&buffer[..len]).map_err(A::Error::custom)
     }
 }
+
+#[cfg(test)]
+#[path = "prefix_tests.rs"]
+mod tests;

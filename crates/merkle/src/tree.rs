@@ -196,3 +196,7 @@ impl fmt::Debug for Tree {
             .finish()
     }
 }
+
+#[cfg(test)]
+#[path = "tree_tests.rs"]
+mod tests;
