@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::InvalidInput;
 use crate::filter::Filter;
-use crate::ids::{GroupId, RequestId};
+use crate::ids::{GroupId, NodeId, RequestId};
 use crate::limits::{POINTS_PER_WRITE_MAX, WRITE_BYTES_MAX};
 use crate::name::{CollectionName, VectorName};
 use crate::payload::Payload;
@@ -43,8 +44,14 @@ impl Point {
 pub enum Selector {
     /// These, if they exist.
     Ids(BTreeSet<PointId>),
-    /// Those that pass when the write is applied.
-    Filter(Filter),
+    /// Those that pass when the write is applied, in id order, as many as one entry may change; the outcome
+    /// says where to go on.
+    Filter {
+        /// Which points.
+        filter: Filter,
+        /// The first id looked at; `None` starts at the beginning.
+        from: Option<PointId>,
+    },
 }
 
 /// One write. Collections are named by tree, resolved when the write was proposed: a collection dropped and
@@ -109,6 +116,13 @@ pub enum Command {
         /// The fields.
         keys: BTreeSet<String>,
     },
+    /// Reserves a node id for one data directory, for good: a wiped disk needs another id.
+    RegisterNode {
+        /// The id.
+        id: NodeId,
+        /// Drawn when the data directory was created.
+        instance: Uuid,
+    },
     /// Makes every replica record its root at this index.
     ConsistencyCheck,
 }
@@ -128,7 +142,7 @@ pub struct Proposal {
 
 fn check_selector(selector: &Selector) -> Result<(), InvalidInput> {
     match selector {
-        Selector::Filter(filter) => filter.validate(),
+        Selector::Filter { filter, .. } => filter.validate(),
         Selector::Ids(ids) => check_count("point ids", ids.len()),
     }
 }
@@ -167,6 +181,7 @@ impl Command {
             Self::DropCollection { .. }
             | Self::SetAlias { .. }
             | Self::DropAlias { .. }
+            | Self::RegisterNode { .. }
             | Self::ConsistencyCheck => Ok(()),
         }
     }

@@ -179,6 +179,20 @@ pub enum WriteError {
         /// Its name.
         name: CollectionName,
     },
+    /// The catalogue is full.
+    #[error("there are {max} {what} already, which is the limit: drop some")]
+    CatalogueFull {
+        /// Collections or aliases.
+        what: String,
+        /// The limit.
+        max: usize,
+    },
+    /// The node id belongs to another data directory.
+    #[error("node id {id} was given to another data directory: start the node with a new id")]
+    NodeIdUsed {
+        /// The id.
+        id: u64,
+    },
     /// The input does not fit the collection as it is now.
     #[error(transparent)]
     Invalid(#[from] InvalidInput),

@@ -26,3 +26,5 @@ pub const FILTER_CONDITIONS_MAX: usize = 256;
 pub const VALUES_PER_CONDITION_MAX: usize = 4_096;
 /// How many request ids a cluster remembers; a retry older than this many writes is applied again.
 pub const REQUEST_IDS_REMEMBERED: u64 = 65_536;
+/// Most content, in bytes, that one filtered write changes in one Raft entry; it goes on in the next.
+pub const FILTERED_WRITE_BYTES_MAX: usize = 2 << 20;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::WriteError;
+use crate::point_id::PointId;
 use crate::row::TreeId;
 
 /// A write's outcome, the same on every replica.
@@ -22,6 +23,8 @@ pub enum Effect {
     Points {
         /// How many.
         affected: u64,
+        /// Where a filtered write goes on that would have changed more than one entry may; `None`: it is done.
+        next: Option<PointId>,
     },
     /// The replica's root at this index.
     Checked(CheckReport),
