@@ -1,0 +1,46 @@
+# The only entry point: `make help` lists what there is. Needs Rust stable and a C compiler; the cluster targets a
+# Docker engine with Compose, too.
+
+CARGO ?= cargo
+DATA ?= data/wordnet-10k
+
+# nextest runs the tests side by side, with the limits of .config/nextest.toml; without it cargo's own runner does.
+ifneq ($(shell command -v cargo-nextest 2>/dev/null),)
+RUN_TESTS := $(CARGO) nextest run
+else
+RUN_TESTS := $(CARGO) test --lib --bins --tests
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test verify fix cluster-up cluster-down compose-check
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## three real nodes on real data: search, kill one, drift, catch up by Merkle delta
+	$(CARGO) build --release --locked --package pando-cli --bin pando
+	target/release/pando demo --data $(DATA)
+
+test: ## all tests, documentation examples included
+	$(RUN_TESTS) --workspace --locked
+	$(CARGO) test --workspace --locked --doc
+
+verify: ## formatting, lock file, lints and documentation; changes nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) metadata --locked --format-version 1 >/dev/null
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+fix: ## format, and apply what clippy can repair by itself
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+cluster-up: ## three nodes in containers, formed into a cluster (ports 7700, 7710, 7720)
+	deploy/cluster.sh up
+
+cluster-down: ## stop the containers and delete their data
+	deploy/cluster.sh down
+
+compose-check: ## prove the deployment: partition a container, replace a wiped node, verify equal roots
+	deploy/check.sh
