@@ -93,7 +93,7 @@ replace_wiped() {
   compose rm --stop --force "$gone"
   docker volume rm "$PANDO_CLUSTER-$gone" >/dev/null
   compose up --detach --no-deps "$gone"
-  eventually 60 "$gone is up, empty" answers "$gone"
+  eventually 60 "$gone is up, empty" alive "$gone"
   on "$witness" cluster remove "$old_id" --force
   on "$witness" cluster add "$gone:7700"
   new_id=$(id_of "$witness" "$gone")
@@ -116,7 +116,7 @@ rolling_restart() {
   done
 }
 
-require docker jq
+require docker jq curl
 trap take_down EXIT
 compose down --volumes --remove-orphans >/dev/null 2>&1
 form

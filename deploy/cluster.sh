@@ -14,7 +14,7 @@ up() {
 
 down() { compose down --volumes --remove-orphans; }
 
-require docker jq
+require docker jq curl
 case ${1:-} in
   up) up ;;
   down) down ;;

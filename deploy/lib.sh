@@ -60,7 +60,8 @@ leader() { status "$1" | jq -er '.nodes[] | select(.role == "leader") | .api | s
 id_of() { status "$1" | jq -er --arg api "$2:7700" '.nodes[] | select(.api == $api) | .id'; }
 count() { on "$1" collection info words --output json | jq -er '.count'; }
 
-answers() { timeout 10 docker exec "$(container_of "$1")" pando health --http 127.0.0.1:7702 --live; }
+# Alive, through the port published on this machine; a node that is in no cluster yet is alive but not ready.
+alive() { curl --fail --silent --show-error --max-time 5 "http://$(compose port "$1" 7702)/healthz"; }
 voters_are() { [[ $(status "$1" | jq '[.nodes[] | select(.voter and .state == "serving")] | length') == "$2" ]]; }
 count_is() { [[ $(count "$1") == "$2" ]]; }
 verified() { on "$1" cluster verify; }
@@ -74,7 +75,7 @@ start_containers() {
 # Waits for the containers, and makes them one cluster of three voters.
 form_cluster() {
   local node
-  for node in node1 node2 node3; do eventually 60 "$node is up" answers "$node"; done
+  for node in node1 node2 node3; do eventually 60 "$node is up" alive "$node"; done
   if status node1 >/dev/null 2>&1; then
     echo "   the cluster is formed already"
   else
