@@ -8,7 +8,7 @@
 //! - the shape and every digest are a pure function of the set of (key, leaf digest) pairs, so two
 //!   trees with the same rows have the same root whatever the order of the writes;
 //! - a clone shares every node and never changes afterwards: cloning is freezing;
-//! - hints (count of bytes, highest log index) are never hashed and never decide equality.
+//! - hints (row sizes, highest log index) are never hashed and never decide equality.
 //!
 //! This crate does no I/O, has no clock and no threads, and must not learn what a row means.
 
