@@ -1,0 +1,12 @@
+//! The session as its users drive it: both sides, with every message as a frame in between.
+
+#[cfg(test)]
+mod collision;
+#[cfg(test)]
+mod convergence;
+#[cfg(test)]
+mod cost;
+#[cfg(test)]
+mod resume;
+#[cfg(test)]
+mod world;
