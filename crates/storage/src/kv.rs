@@ -8,7 +8,7 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// An ordered map from bytes to bytes with atomic batches and an explicit point of durability.
 ///
-/// The contract is written down as [`crate::suite`], which every implementation passes. Each call is atomic by
+/// The contract is written down as the module `suite`, which every implementation passes. Each call is atomic by
 /// itself; two calls may see two states. All calls block: never make them on an async worker.
 pub trait KvStore: Send + Sync + 'static {
     /// The value under `key`.

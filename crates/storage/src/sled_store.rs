@@ -3,7 +3,8 @@
 //! What sled leaves undone is done here: its flush ends at `sync_file_range`, which neither empties the
 //! device's cache nor records that the file has grown, so a flush here ends with fdatasync of the data file;
 //! the files sled creates when it opens are synced with their directory before anything is written; a lock
-//! file of our own makes a second opener a typed error; damage found while opening is an error, not a panic.
+//! file of our own makes a second opener a typed error; files half written when an open was killed are removed;
+//! damage found while opening is an error, also where sled panics (in a build that unwinds).
 //! Values are kept under 4 KiB ([`crate::VALUE_BYTES_MAX`]), so that sled never makes blob files, which
 //! would be new files to sync.
 
@@ -22,8 +23,14 @@ use crate::kv::{KvStore, Pair};
 /// Held as long as the store is open. Ours, since sled reports a held lock only as text.
 const LOCK_FILE: &str = "pando.lock";
 
+/// sled's settings, written when it first opens, before the data file is made.
+const SETTINGS_FILE: &str = "conf";
+
 /// sled's data file.
 const DATA_FILE: &str = "db";
+
+/// Under such a name sled writes the snapshot of its page table, at each open.
+const HALF_SNAPSHOT_SUFFIX: &str = ".generating";
 
 /// How often and how long apart a lock left by a closing handle of this process is tried again: 5 s in all.
 const RELEASE_ATTEMPTS_MAX: u32 = 500;
@@ -64,6 +71,7 @@ impl SledStore {
         let path = path.as_ref().to_path_buf();
         fs::create_dir_all(&path).map_err(|e| io_error(&path, "create", e))?;
         let lock = take_lock(&path)?;
+        clear_half_written(&path).map_err(|e| io_error(&path, "open", e))?;
         let db = open_sled(&path, options)?;
         let data = sync_new_files(&path).map_err(|e| io_error(&path, "sync", e))?;
         Ok(Self {
@@ -167,6 +175,26 @@ fn take_lock(path: &Path) -> Result<File, StorageError> {
         }),
         Err(TryLockError::Error(e)) => Err(io_error(path, "lock", e)),
     }
+}
+
+/// Removes what a kill in the middle of an earlier open has left, which sled takes for damage.
+fn clear_half_written(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        // A snapshot of the page table: replaced by rename once it is whole, and made again from the data.
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .ends_with(HALF_SNAPSHOT_SUFFIX)
+        {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    let settings = path.join(SETTINGS_FILE);
+    if settings.exists() && !path.join(DATA_FILE).exists() {
+        fs::remove_file(settings)?;
+    }
+    Ok(())
 }
 
 fn open_sled(path: &Path, options: SledOptions) -> Result<sled::Db, StorageError> {

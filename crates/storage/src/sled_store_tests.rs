@@ -87,6 +87,34 @@ fn reopening_finds_what_was_written() {
     }
 }
 
+/// A kill while sled opens leaves a half-written snapshot of its page table, which sled would read and reject.
+#[test]
+fn a_snapshot_left_half_written_by_a_kill_is_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    put(&store, 1, vec![1; 100]);
+    store.flush().unwrap();
+    drop(store);
+    let half = directory.path().join("snap.FFFFFFFFFFFFFF00.generating");
+    fs::write(&half, b"half of a snapsh").unwrap();
+    let store = open(directory.path());
+    assert_eq!(store.get(&1_u32.to_be_bytes()).unwrap().unwrap(), [1; 100]);
+    assert!(!half.exists());
+}
+
+/// A kill during the very first open leaves half of sled's settings and no data file yet.
+#[test]
+fn settings_left_half_written_by_a_kill_are_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(
+        directory.path().join(SETTINGS_FILE),
+        b"segment_size: 524288\nuse_",
+    )
+    .unwrap();
+    let store = open(directory.path());
+    put(&store, 1, vec![1; 100]);
+}
+
 #[test]
 fn no_blob_file_is_made_by_values_at_the_limit() {
     let directory = tempfile::tempdir().unwrap();
