@@ -1,0 +1,171 @@
+//! Real embeddings: the scan finds exactly what the shipped ground truth says, whatever the filter or the batch.
+
+use std::path::Path;
+
+use npyz::half::f16;
+use pando_index::{CollectionIndex, Scored};
+use pando_model::{
+    CollectionSchema, EncodedPayload, Filter, Metric, Payload, PointId, SearchQuery, VectorName,
+};
+use serde_json::json;
+
+const DIMENSION: usize = 384;
+const TRUTHS: usize = 100;
+/// Scores in `f32` against cosines in `f64`: a sum of 384 products of a unit vector's values, rounded.
+const TOLERANCE: f64 = 1e-6;
+
+fn read<T: npyz::Deserialize>(file: &str) -> Vec<T> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../data/wordnet-10k")
+        .join(file);
+    let bytes = std::fs::read(&path).expect("the data set comes with the repository");
+    let npy = npyz::NpyFile::new(&bytes[..]).expect("a npy file");
+    npy.into_vec().expect("values of this type")
+}
+
+fn vectors(file: &str) -> Vec<Vec<f32>> {
+    let values: Vec<f16> = read(file);
+    let rows = values.chunks_exact(DIMENSION);
+    rows.map(|row| row.iter().map(|v| v.to_f32()).collect())
+        .collect()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        (a.iter().zip(b))
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+struct Set {
+    rows: Vec<Vec<f32>>,
+    queries: Vec<Vec<f32>>,
+    index: CollectionIndex,
+    schema: CollectionSchema,
+}
+
+/// The payload tells every tenth row from the others.
+fn payload(row: usize) -> EncodedPayload {
+    let json = json!({ "tenth": row.is_multiple_of(10) });
+    Payload::from_json(json).expect("an object").encode()
+}
+
+fn load() -> Set {
+    let dimension = u32::try_from(DIMENSION).expect("small");
+    let schema = CollectionSchema::single(dimension, Metric::Cosine);
+    let name = VectorName::default();
+    let rows = vectors("vectors.f16.npy");
+    let mut index = CollectionIndex::new(&schema);
+    for (row, vector) in rows.iter().enumerate() {
+        let mut vector = vector.clone();
+        schema.normalise(&name, &mut vector).expect("real vectors");
+        index.upsert(
+            PointId::Num(row as u64),
+            &[(name.clone(), vector)].into(),
+            payload(row),
+        );
+    }
+    Set {
+        rows,
+        queries: vectors("queries.f16.npy"),
+        index,
+        schema,
+    }
+}
+
+impl Set {
+    fn queries(&self, limit: usize, filter: Option<&Filter>) -> Vec<SearchQuery> {
+        let query = |vector: &Vec<f32>| {
+            let mut query = SearchQuery::new(vector.clone(), limit);
+            (self.schema)
+                .normalise(&query.vector_name, &mut query.vector)
+                .expect("real vectors");
+            query.filter = filter.cloned();
+            query
+        };
+        self.queries.iter().map(query).collect()
+    }
+
+    /// Ids may differ where scores are equal; the scores at each rank may not.
+    fn check(&self, query: usize, hits: &[Scored], truth: &[usize]) {
+        assert_eq!(hits.len(), truth.len());
+        for (rank, (hit, expected)) in hits.iter().zip(truth).enumerate() {
+            let PointId::Num(found) = hit.id else {
+                unreachable!("all ids are numbers");
+            };
+            let row = usize::try_from(found).expect("a row");
+            let score = cosine(&self.queries[query], &self.rows[row]);
+            let best = cosine(&self.queries[query], &self.rows[*expected]);
+            assert!(
+                (score - best).abs() <= TOLERANCE
+                    && (f64::from(hit.score) - best).abs() <= TOLERANCE,
+                "query {query}, rank {rank}: found {row} at {} ({score}), expected {expected} at {best}",
+                hit.score
+            );
+        }
+    }
+}
+
+#[test]
+fn recall_of_the_exact_scan_is_one() {
+    let set = load();
+    let truth: Vec<i32> = read("ground_truth.i32.npy");
+    let truth: Vec<usize> = (truth.into_iter())
+        .map(|row| usize::try_from(row).expect("a row"))
+        .collect();
+    let results = set.index.search(&set.queries(TRUTHS, None)).expect("valid");
+    assert_eq!(results.len() * TRUTHS, truth.len());
+    for (query, (hits, truth)) in results.iter().zip(truth.chunks_exact(TRUTHS)).enumerate() {
+        set.check(query, hits, truth);
+    }
+    let alone = (set.queries(TRUTHS, None).into_iter())
+        .flat_map(|query| set.index.search(&[query]).expect("valid"))
+        .collect::<Vec<_>>();
+    assert_eq!(alone, results, "a batch changes nothing");
+}
+
+#[test]
+fn a_filter_finds_the_nearest_that_pass() {
+    let set = load();
+    let filter = r#"{ "must": [{ "key": "tenth", "match": { "value": true } }] }"#;
+    let filter = Filter::from_json(filter).expect("a filter");
+    let limit = 10;
+    let results = (set.index)
+        .search(&set.queries(limit, Some(&filter)))
+        .expect("valid");
+    for (query, hits) in results.iter().enumerate() {
+        let vector = &set.queries[query];
+        let mut scored: Vec<_> = (0..set.rows.len())
+            .step_by(10)
+            .map(|row| (cosine(vector, &set.rows[row]), row))
+            .collect();
+        scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let truth: Vec<_> = (scored.into_iter().take(limit))
+            .map(|(_, row)| row)
+            .collect();
+        set.check(query, hits, &truth);
+    }
+}
+
+#[test]
+fn memory_is_close_to_the_raw_vectors_and_comes_back() {
+    let Set {
+        rows, mut index, ..
+    } = load();
+    let raw = (rows.len() * DIMENSION * size_of::<f32>()) as f64;
+    let ratio = index.memory_bytes() as f64 / raw;
+    assert!(ratio < 1.15, "{ratio} of the vectors");
+    for row in 0..rows.len() as u64 {
+        if !row.is_multiple_of(20) {
+            assert!(index.remove(PointId::Num(row)));
+        }
+    }
+    assert_eq!(index.len(), rows.len() / 20);
+    let ratio = index.memory_bytes() as f64 / raw;
+    assert!(
+        ratio < 0.1,
+        "{ratio} of the vectors for a twentieth of the points"
+    );
+}
