@@ -134,7 +134,7 @@ impl Session {
     pub(super) fn progress(&self) -> (u64, u64) {
         self.heads.values().fold((0, 0), |(done, total), head| {
             (
-                done + head.cover.of(head.count),
+                done.saturating_add(head.cover.of(head.count)),
                 total.saturating_add(head.count),
             )
         })

@@ -104,3 +104,75 @@ impl<K: Listed> Iterator for Merge<'_, K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(first: u8, last: u8) -> Key {
+        let mut bytes = [0; 16];
+        (bytes[0], bytes[15]) = (first, last);
+        Key::from_bytes(bytes)
+    }
+
+    fn digest(n: u8) -> Digest {
+        Digest([n; 32])
+    }
+
+    fn tree(leaves: &[(u8, u8, u8)]) -> Tree {
+        let mut tree = Tree::new();
+        for (first, last, value) in leaves {
+            let leaf = Leaf {
+                digest: digest(*value),
+                bytes: 1,
+                index: 1,
+            };
+            tree.insert(key(*first, *last), leaf);
+        }
+        tree
+    }
+
+    fn names<K: Listed + std::fmt::Debug>(merge: Merge<'_, K>) -> Vec<String> {
+        merge
+            .map(|op| match op {
+                Op::Put(key, _) => format!("put {}.{}", key.as_bytes()[0], key.as_bytes()[15]),
+                Op::Delete(key) => format!("delete {key:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn puts_and_deletes_come_in_key_order() {
+        let tree = tree(&[(1, 0, 1), (2, 0, 2), (4, 0, 4), (5, 0, 5)]);
+        let have = vec![
+            (key(0, 0), digest(9)),
+            (key(2, 0), digest(2)),
+            (key(3, 0), digest(9)),
+            (key(4, 0), digest(9)),
+            (key(6, 0), digest(9)),
+        ];
+        let ops = names(Merge::<Key>::new(&tree, &Prefix::ROOT, have));
+        let zero = "0".repeat(30);
+        assert_eq!(
+            ops,
+            [
+                format!("delete 00{zero}"),
+                "put 1.0".into(),
+                format!("delete 03{zero}"),
+                "put 4.0".into(),
+                "put 5.0".into(),
+                format!("delete 06{zero}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_short_key_that_stands_for_two_rows_hides_only_the_one_that_looks_equal() {
+        let tree = tree(&[(1, 1, 1), (1, 2, 2), (3, 0, 3)]);
+        let listed = |value| vec![(key(1, 0).short(), digest(value).truncated())];
+        let ops = |value| names(Merge::<u64>::new(&tree, &Prefix::ROOT, listed(value)));
+        assert_eq!(ops(1), ["put 1.2", "put 3.0"]);
+        assert_eq!(ops(2), ["put 1.1", "put 3.0"]);
+        assert_eq!(ops(9), ["put 1.1", "put 1.2", "put 3.0"]);
+    }
+}

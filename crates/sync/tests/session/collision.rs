@@ -73,14 +73,7 @@ fn nodes_that_look_equal_in_short_are_repaired_by_the_second_pass() {
             nodes: nodes.collect(),
         }]
     };
-    let ended = drive_tampered(
-        &leader(&new, 3),
-        base(&old),
-        small_options(),
-        5,
-        None,
-        &mut hide,
-    );
+    let ended = drive_tampered(&leader(&new, 3), base(&old), small_options(), 5, &mut hide);
     assert_verified(&ended, &new);
     assert_eq!(ended.stats.reruns, 1);
     assert_eq!(by_key(&ended.staged), difference(&old, &new));
@@ -178,5 +171,29 @@ fn a_count_that_the_tree_does_not_have_is_refused() {
         ),
         "{:?}",
         ended.end
+    );
+}
+
+#[test]
+fn keys_that_begin_alike_are_listed_whole() {
+    let new = state((0..1_000).map(|id| row(id, "same")));
+    let mut old = base(&new);
+    let tree = old.trees.get_mut(&TREE).unwrap();
+    let leaf = *tree.iter().next().unwrap().1;
+    for last in [1, 2] {
+        let mut bytes = [0xaa; 16];
+        bytes[15] = last;
+        tree.insert(pando_merkle::Key::from_bytes(bytes), leaf);
+    }
+    old.root = Digest([1; 32]);
+    let ended = drive(&leader(&new, 3), old, small_options(), 5, None);
+    assert_verified(&ended, &new);
+    assert_eq!(
+        (
+            ended.stats.reruns,
+            ended.stats.rows_put,
+            ended.stats.rows_deleted
+        ),
+        (0, 0, 2)
     );
 }

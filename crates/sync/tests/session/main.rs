@@ -7,6 +7,12 @@ mod convergence;
 #[cfg(test)]
 mod cost;
 #[cfg(test)]
+mod frames;
+#[cfg(test)]
+mod leader;
+#[cfg(test)]
+mod malice;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod world;
