@@ -1,0 +1,130 @@
+use pando_model::ClusterId;
+use uuid::Uuid;
+
+use super::*;
+
+fn node(state: NodeState, role: Role, last_path: Option<CatchUpPath>) -> NodeStatus {
+    NodeStatus {
+        role,
+        term: 1,
+        last_log: 2,
+        committed: 3,
+        applied: 4,
+        lag: 5,
+        root: [6; 32],
+        state,
+        log: LogKept {
+            entries: 7,
+            bytes: 8,
+            snapshot: 9,
+            purged: 10,
+        },
+        catch_up: CatchUp {
+            entries_replayed: 11,
+            delta_sessions: 12,
+            rows_put: 13,
+            rows_deleted: 14,
+            sync_bytes_in: 15,
+            sync_bytes_out: 16,
+            resumed: 17,
+            last_path,
+        },
+        points: 18,
+        point_bytes: 19,
+        disk_bytes: 20,
+        memory_bytes: 21,
+        version: "0.1.0".into(),
+        uptime_seconds: 22,
+    }
+}
+
+fn status() -> ClusterStatus {
+    let reason = "root does not match".to_owned();
+    let statuses = [
+        Ok(node(NodeState::Serving, Role::Leader, None)),
+        Ok(node(
+            NodeState::Syncing { done: 1, total: 9 },
+            Role::Learner,
+            Some(CatchUpPath::Delta),
+        )),
+        Ok(node(
+            NodeState::Waiting,
+            Role::Candidate,
+            Some(CatchUpPath::Log),
+        )),
+        Ok(node(
+            NodeState::Quarantined { reason },
+            Role::Follower,
+            None,
+        )),
+        Err("unreachable".to_owned()),
+    ];
+    let nodes = (1..).zip(statuses).map(|(node, status)| NodeReport {
+        node,
+        node_address: format!("10.0.0.{node}:7701"),
+        api_address: format!("10.0.0.{node}:7700"),
+        voter: node < 4,
+        status,
+    });
+    ClusterStatus {
+        cluster: Some(ClusterId(Uuid::from_u128(1))),
+        answered_by: 2,
+        leader: Some(1),
+        nodes: nodes.collect(),
+    }
+}
+
+#[test]
+fn every_field_of_a_status_comes_back() {
+    let status = status();
+    let wire = v1::StatusResponse::from(status.clone());
+    assert_eq!(ClusterStatus::try_from(wire).expect("own message"), status);
+    let unformed = ClusterStatus {
+        cluster: None,
+        leader: None,
+        ..status
+    };
+    let wire = v1::StatusResponse::from(unformed.clone());
+    assert_eq!(
+        ClusterStatus::try_from(wire).expect("own message"),
+        unformed
+    );
+}
+
+#[test]
+fn hollow_reports_name_their_place() {
+    let wire = v1::StatusResponse::from(status());
+    let refuse = |change: &dyn Fn(&mut v1::StatusResponse)| {
+        let mut wire = wire.clone();
+        change(&mut wire);
+        ClusterStatus::try_from(wire).expect_err("hollow")
+    };
+    let error = refuse(&|w| w.nodes[4].result = None);
+    assert_eq!(error, DecodeError::missing("nodes[4].result"));
+    let error = refuse(&|w| {
+        if let Some(node_report::Result::Status(s)) = &mut w.nodes[0].result {
+            s.root.pop();
+        }
+    });
+    assert_eq!(error.field(), "nodes[0].status.root");
+    let error = refuse(&|w| w.cluster_id = "x".into());
+    assert_eq!(error.field(), "cluster_id");
+}
+
+#[test]
+fn verifications_round_trip_and_print_roots_as_hex() {
+    let root = ReplicaRoot {
+        root: [0xab; 32],
+        points: 3,
+        bytes: 4,
+    };
+    let report = VerifyReport {
+        index: 9,
+        equal: false,
+        nodes: [(1, Ok(root)), (2, Err("timed out".to_owned()))].into(),
+    };
+    let wire = v1::VerifyResponse::from(report.clone());
+    assert_eq!(VerifyReport::try_from(wire).expect("own message"), report);
+    let json = serde_json::to_value(root).expect("JSON");
+    assert_eq!(json["root"], "ab".repeat(32));
+}

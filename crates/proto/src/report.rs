@@ -1,0 +1,187 @@
+//! What the Cluster service reports: plain types for both ends of the wire.
+
+use std::collections::BTreeMap;
+
+use pando_model::{ClusterId, NodeId};
+use serde::Serialize;
+
+/// How the members are, as seen by one of them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClusterStatus {
+    /// The cluster's identity; `None` before there is one.
+    pub cluster: Option<ClusterId>,
+    /// The node that answered.
+    pub answered_by: NodeId,
+    /// The leader as that node sees it.
+    pub leader: Option<NodeId>,
+    /// By node id.
+    pub nodes: Vec<NodeReport>,
+}
+
+/// A member, and how it is if it could be reached.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodeReport {
+    /// Its id.
+    pub node: NodeId,
+    /// host:port of its node-to-node API.
+    pub node_address: String,
+    /// host:port of its public API.
+    pub api_address: String,
+    /// Whether it votes; a learner does not.
+    pub voter: bool,
+    /// Its own account, or why it gave none.
+    pub status: Result<NodeStatus, String>,
+}
+
+/// A node's part in Raft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It leads.
+    Leader,
+    /// It follows and votes.
+    Follower,
+    /// It asks for votes.
+    Candidate,
+    /// It follows without a vote.
+    Learner,
+}
+
+/// What a node is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// It answers everything.
+    Serving,
+    /// It is installing a delta.
+    Syncing {
+        /// Rows done.
+        done: u64,
+        /// Rows to do, estimated.
+        total: u64,
+    },
+    /// It is not part of a cluster yet, or sees no leader.
+    Waiting,
+    /// Its state cannot be trusted; it serves nothing until it is replaced.
+    Quarantined {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A node, by its own account.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodeStatus {
+    /// Its part in Raft.
+    pub role: Role,
+    /// Raft term.
+    pub term: u64,
+    /// Last log index on its disk.
+    pub last_log: u64,
+    /// Last log index it knows to be committed.
+    pub committed: u64,
+    /// Last log index it has applied.
+    pub applied: u64,
+    /// Log entries it is behind the furthest member that answered.
+    pub lag: u64,
+    /// Replica root at `applied`.
+    #[serde(serialize_with = "hex")]
+    pub root: [u8; 32],
+    /// What it is doing.
+    pub state: NodeState,
+    /// The log it keeps.
+    pub log: LogKept,
+    /// How it caught up since it started.
+    pub catch_up: CatchUp,
+    /// Points in all collections.
+    pub points: u64,
+    /// Canonical bytes of the points.
+    pub point_bytes: u64,
+    /// Bytes on disk, log included.
+    pub disk_bytes: u64,
+    /// Bytes of memory its indexes and trees hold, estimated.
+    pub memory_bytes: u64,
+    /// Version of the program.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+}
+
+/// The log a node keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LogKept {
+    /// Entries kept.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Index of the last snapshot; 0 if there is none.
+    pub snapshot: u64,
+    /// Entries up to here are gone; 0 if none are.
+    pub purged: u64,
+}
+
+/// How a node caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CatchUpPath {
+    /// By replaying the log.
+    Log,
+    /// By a Merkle delta.
+    Delta,
+}
+
+/// Catch-up counters since the node started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CatchUp {
+    /// Entries replayed from the leader's log.
+    pub entries_replayed: u64,
+    /// Delta sessions begun.
+    pub delta_sessions: u64,
+    /// Rows written by deltas.
+    pub rows_put: u64,
+    /// Rows deleted by deltas.
+    pub rows_deleted: u64,
+    /// Bytes received in sessions.
+    pub sync_bytes_in: u64,
+    /// Bytes sent in sessions.
+    pub sync_bytes_out: u64,
+    /// Sessions that went on from what an earlier one had staged.
+    pub resumed: u64,
+    /// The last way it caught up.
+    pub last_path: Option<CatchUpPath>,
+}
+
+/// The members' roots at one log index.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VerifyReport {
+    /// The log index at which the roots were taken.
+    pub index: u64,
+    /// Whether every member answered and all roots are equal.
+    pub equal: bool,
+    /// Each member's state, or why it gave none.
+    pub nodes: BTreeMap<NodeId, Result<ReplicaRoot, String>>,
+}
+
+/// A replica's state at one log index, for comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplicaRoot {
+    /// Replica root.
+    #[serde(serialize_with = "hex")]
+    pub root: [u8; 32],
+    /// Points in all collections.
+    pub points: u64,
+    /// Their canonical bytes.
+    pub bytes: u64,
+}
+
+fn hex<S: serde::Serializer>(root: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Hex(root))
+}
+
+struct Hex<'a>(&'a [u8; 32]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
