@@ -18,6 +18,11 @@ const TILE_BYTES: usize = 128 << 10;
 const PARALLEL_MIN: usize = 1 << 18;
 /// Parts per thread: enough to even out, few enough that merging stays cheap.
 const PARTS_PER_THREAD: usize = 4;
+/// A part has this many rows for each hit it keeps, or filling its top is most of its work.
+const ROWS_PER_HIT: usize = 8;
+/// Queries that go over a tile together keep no more than this many hits, or their tops would not stay in the
+/// cache. It bounds what a batch allocates, too.
+const HITS_TOGETHER_MAX: usize = 16 << 10;
 
 /// The points to be searched, by one of their vectors.
 #[derive(Clone, Copy)]
@@ -34,17 +39,31 @@ pub(crate) struct Points<'a> {
 
 /// The nearest points to each query, nearest first, equal scores by id. The queries are of the slab's dimension.
 pub(crate) fn search(points: Points<'_>, queries: &[&SearchQuery]) -> Vec<Vec<Scored>> {
+    let kept = |query: &&SearchQuery| keep(query).min(points.ids.len());
+    let most = queries.iter().map(kept).max().unwrap_or(0).max(1);
+    queries
+        .chunks((HITS_TOGETHER_MAX / most).max(1))
+        .flat_map(|together| search_together(points, together, most))
+        .collect()
+}
+
+fn keep(query: &SearchQuery) -> usize {
+    query.limit.saturating_add(query.offset)
+}
+
+fn search_together(points: Points<'_>, queries: &[&SearchQuery], most: usize) -> Vec<Vec<Scored>> {
     let batch = Batch::new(points, queries);
     let chunks = points.slab.chunks();
     let scan = |mut tops: Vec<Top>, (first, chunk): &(usize, &Chunk)| {
         batch.scan(*first, chunk, &mut tops);
         tops
     };
-    let work = points.ids.len() * points.slab.dimension() * queries.len();
-    let tops = if work < PARALLEL_MIN {
+    let rows = points.ids.len();
+    let tops = if rows * points.slab.dimension() * queries.len() < PARALLEL_MIN {
         chunks.iter().fold(batch.tops(), scan)
     } else {
-        let parts = rayon::current_num_threads() * PARTS_PER_THREAD;
+        let threads = rayon::current_num_threads();
+        let parts = (rows / (most * ROWS_PER_HIT)).clamp(threads, threads * PARTS_PER_THREAD);
         chunks
             .par_iter()
             .with_min_len(chunks.len().div_ceil(parts))
@@ -105,8 +124,7 @@ impl<'a> Batch<'a> {
     fn tops(&self) -> Vec<Top> {
         let top = |prepared: &Prepared<'_>| {
             let query = prepared.query;
-            let keep = query.limit.saturating_add(query.offset);
-            Top::new(self.points.metric, keep, query.score_threshold)
+            Top::new(self.points.metric, keep(query), query.score_threshold)
         };
         self.queries.iter().map(top).collect()
     }

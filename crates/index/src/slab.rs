@@ -194,3 +194,78 @@ impl Slab {
         self.chunks.capacity() * size_of::<Option<Chunk>>() + chunks.sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIMENSION: usize = 1024;
+    const CHUNK_ROWS: usize = 256;
+
+    fn vector(n: u16) -> Vec<f32> {
+        vec![n.into(); DIMENSION]
+    }
+
+    #[test]
+    fn rows_are_told_apart_across_chunks_and_growth() {
+        let mut slab = Slab::new(DIMENSION);
+        let slots: Vec<_> = (0..600_u16).filter(|n| n % 7 != 0).collect();
+        for n in &slots {
+            slab.set(usize::from(*n), Some(&vector(*n)));
+        }
+        for n in 0..700_u16 {
+            let expected = slots.contains(&n).then(|| vector(n));
+            assert_eq!(slab.get(n.into()), expected.as_deref(), "slot {n}");
+        }
+        slab.move_row(599, 0);
+        slab.move_row(595, 1);
+        assert_eq!(slab.get(0), Some(&*vector(599)));
+        assert_eq!(slab.get(1), None, "absence moves, too");
+        assert_eq!(slab.get(599), None);
+    }
+
+    #[test]
+    fn rows_start_on_a_cache_line() {
+        let mut slab = Slab::new(DIMENSION);
+        for n in 0..300_u16 {
+            slab.set(n.into(), Some(&vector(n)));
+            let row = slab.get(n.into()).expect("just set");
+            assert_eq!(row.as_ptr().addr() % CACHE_LINE, 0);
+        }
+    }
+
+    #[test]
+    fn chunks_are_allocated_only_where_there_are_vectors() {
+        let mut slab = Slab::new(DIMENSION);
+        assert_eq!(slab.chunk_rows, CHUNK_ROWS);
+        let empty = slab.memory_bytes();
+        slab.set(3, Some(&vector(3)));
+        assert!(
+            slab.memory_bytes() < CHUNK_BYTES / 8,
+            "the first chunk starts small"
+        );
+        slab.set(3, None);
+        slab.set(10 * CHUNK_ROWS, Some(&vector(1)));
+        let one = slab.memory_bytes();
+        assert!((CHUNK_BYTES..CHUNK_BYTES * 5 / 4).contains(&one), "{one}");
+        assert_eq!(slab.chunks().len(), 1);
+        slab.set(10 * CHUNK_ROWS, None);
+        slab.set(10 * CHUNK_ROWS, None);
+        assert_eq!(slab.chunks().len(), 0);
+        assert!(slab.memory_bytes() < empty + 4096);
+    }
+
+    #[test]
+    fn growth_never_holds_much_more_than_the_rows() {
+        let mut slab = Slab::new(DIMENSION);
+        for n in 0..2000_u16 {
+            slab.set(n.into(), Some(&vector(0)));
+            let rows = (usize::from(n) + 1) * DIMENSION * size_of::<f32>();
+            let bytes = slab.memory_bytes();
+            assert!(
+                bytes <= rows + CHUNK_BYTES + CHUNK_BYTES / 16,
+                "{bytes} for {rows}"
+            );
+        }
+    }
+}
