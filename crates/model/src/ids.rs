@@ -20,6 +20,12 @@ impl GroupId {
     pub const CATALOGUE: Self = Self(0);
 }
 
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A cluster's identity, drawn when it is initialised and carried by every node-to-node message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClusterId(pub Uuid);

@@ -1,1 +1,42 @@
-//! One replica's state: storage, tree and index behind apply, search, freeze, stage and install.
+//! One replica's state: storage, trees and indexes behind apply, search, freeze, stage and install.
+//!
+//! Data flows one way. A log entry is *planned* against the state (`plan`: pure reads), *committed* to storage in
+//! one atomic batch together with the applied position and the new root (`commit`), and only then shown to
+//! readers. A catch-up *freezes* a view on the leader (`view`), *stages* what differs on the follower (`stage`),
+//! and *installs* it there (`install`), every step of which can be cut off at any point and recovered at start
+//! (`open`, `recover`).
+//!
+//! Invariants: what readers see has been written to storage; the stored root is the root of the stored rows,
+//! except between the intent to install and its end; apply uses no clock, no randomness and no map order.
+//!
+//! It must not know Raft: positions are numbers to it, and the membership is opaque bytes. All calls block: never
+//! make them on an async worker.
+
+mod applied;
+mod apply;
+mod catalogue;
+mod collection;
+mod commit;
+mod error;
+mod install;
+mod intent;
+mod open;
+mod options;
+mod plan;
+mod reads;
+mod recover;
+mod replica;
+mod stage;
+mod state;
+mod system_row;
+mod view;
+
+pub use applied::{Applied, ApplyEntry, ApplyPayload, decode_meta};
+pub use error::ReplicaError;
+pub use options::ReplicaOptions;
+pub use replica::{Replica, ReplicaStats};
+pub use stage::{Stage, StagedDelta};
+pub use view::{FrozenView, ViewError};
+
+#[cfg(test)]
+mod tests;

@@ -6,20 +6,9 @@
 //! All numbers are big endian, so that the order of bytes is the order of fields. A group's keys are together,
 //! and within it a kind's. The kind of a retired key is never given to another.
 
-use std::fmt;
-
 use pando_merkle::Key;
+pub use pando_model::GroupId;
 use pando_model::TreeId;
-
-/// A Raft group: first in every key, so that one store can hold several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(pub u32);
-
-impl fmt::Display for GroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 /// One set of changes laid over a group's rows: the stage of a sync, or the pre-images of a frozen view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,21 @@
+//! What can be set about a replica.
+
+use pando_model::GroupId;
+
+/// Settings of a replica.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplicaOptions {
+    /// The Raft group whose state this is.
+    pub group: GroupId,
+    /// Most bytes of pre-images one frozen view may collect; over it the view is given up and its sync starts anew.
+    pub overlay_bytes_max: u64,
+}
+
+impl Default for ReplicaOptions {
+    fn default() -> Self {
+        Self {
+            group: GroupId::CATALOGUE,
+            overlay_bytes_max: 1 << 30,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The replica's handle: who may touch what, and the figures.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pando_merkle::Digest;
+use pando_model::{CheckReport, ReadError, TreeId};
+use pando_storage::{KvStore, Rows};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+
+use crate::applied::Applied;
+use crate::error::ReplicaError;
+use crate::options::ReplicaOptions;
+use crate::state::State;
+use crate::view::Views;
+
+/// One replica's state. Shared by reference; all calls block.
+///
+/// One writer at a time (`writer`) plans and commits; readers hold `state` and never wait for storage writes, only
+/// for the short moment in which a committed change is shown.
+pub struct Replica {
+    pub(crate) store: Arc<dyn KvStore>,
+    pub(crate) rows: Rows,
+    pub(crate) options: ReplicaOptions,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) views: Views,
+    /// Set while a stage is open; there is one at most.
+    pub(crate) staging: Arc<AtomicBool>,
+    /// Set between the first and the last batch of an install, when what readers would see is a mixture.
+    pub(crate) installing: AtomicBool,
+    /// Set when storage failed halfway: memory and disk may differ, and only a restart tells.
+    pub(crate) poisoned: AtomicBool,
+}
+
+/// What only the writer touches.
+#[derive(Default)]
+pub(crate) struct Writer {
+    /// Trees of dropped collections whose rows are still stored because a view may read them.
+    pub(crate) dropped: Vec<TreeId>,
+}
+
+/// A replica's figures.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReplicaStats {
+    /// Collections.
+    pub collections: u64,
+    /// Points in all collections.
+    pub points: u64,
+    /// Canonical bytes of all points.
+    pub bytes: u64,
+    /// Bytes the indexes hold in memory.
+    pub index_bytes: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Frozen views alive.
+    pub views: u64,
+    /// Bytes of pre-images they hold.
+    pub overlay_bytes: u64,
+}
+
+impl Replica {
+    /// How far this replica is.
+    pub fn applied(&self) -> Applied {
+        self.state.read().applied.clone()
+    }
+
+    /// The replica root.
+    pub fn root(&self) -> Digest {
+        self.state.read().applied.root
+    }
+
+    /// The root reported by the last consistency check applied here.
+    pub fn last_check(&self) -> Option<CheckReport> {
+        self.state.read().last_check.clone()
+    }
+
+    /// Whether an install is between its first and its last batch.
+    pub fn is_installing(&self) -> bool {
+        self.installing.load(Ordering::Acquire)
+    }
+
+    /// Makes everything applied so far durable.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn make_durable(&self) -> Result<(), ReplicaError> {
+        Ok(self.store.flush()?)
+    }
+
+    /// The replica's figures.
+    ///
+    /// # Errors
+    /// When storage cannot tell its size.
+    pub fn stats(&self) -> Result<ReplicaStats, ReplicaError> {
+        let disk_bytes = self.store.size_on_disk()?;
+        let (views, overlay_bytes) = self.views.totals();
+        let state = self.state.read();
+        let (points, bytes) = state.totals();
+        Ok(ReplicaStats {
+            collections: state.collections.len() as u64,
+            points,
+            bytes,
+            index_bytes: state
+                .collections
+                .values()
+                .map(|c| c.index.memory_bytes())
+                .sum(),
+            disk_bytes,
+            views,
+            overlay_bytes,
+        })
+    }
+
+    /// The writer's place, if this replica is sound.
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>, ReplicaError> {
+        let writer = self.writer.lock();
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(ReplicaError::Poisoned);
+        }
+        Ok(writer)
+    }
+
+    /// The state for a reader, if it may be read.
+    pub(crate) fn readable(&self) -> Result<RwLockReadGuard<'_, State>, ReadError> {
+        let refuse = |reason: &str| {
+            Err(ReadError::NotServing {
+                reason: reason.to_owned(),
+            })
+        };
+        let state = self.state.read();
+        if self.poisoned.load(Ordering::Acquire) {
+            return refuse("its storage failed; restart the node");
+        }
+        if self.is_installing() {
+            return refuse(
+                "it is installing a catch-up; try again in a moment or ask another node",
+            );
+        }
+        Ok(state)
+    }
+
+    /// Runs the part of a write that must not stop halfway; if it does, nothing is served any more.
+    pub(crate) fn or_poison<T>(&self, result: Result<T, ReplicaError>) -> Result<T, ReplicaError> {
+        if result.is_err() {
+            self.poisoned.store(true, Ordering::Release);
+        }
+        result
+    }
+}

@@ -1,0 +1,400 @@
+//! Frozen views: the state at one log index, served while writes go on.
+//!
+//! A view is the trees as they were (shared nodes, free to keep) and the pre-images of the rows that changed
+//! since, laid down just before each change. A row is served only if it has the leaf of the view's tree, so a view
+//! never serves wrong bytes: at worst it is given up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use pando_merkle::{Key, Leaf, Tree};
+use pando_model::{GroupId, Row, TreeId};
+use pando_storage::keys::OverlayId;
+use pando_storage::{Batch, KvStore, Laid, Overlay, RowAddress, Rows, StorageError};
+use pando_sync::{SnapshotHeader, Source, TreeHeader};
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::applied::Applied;
+use crate::error::ReplicaError;
+use crate::replica::{Replica, Writer};
+use crate::state::State;
+use crate::system_row::SYSTEM_SALT;
+
+/// Pre-images are laid down in batches of about this many bytes.
+const CAPTURE_BATCH_BYTES: usize = 1 << 20;
+/// Rows or keys cleared per batch when garbage is collected.
+const CLEAR_PAGE: usize = 512;
+/// From this many keys on, rows that are neighbours in storage are looked for in one scan.
+const SCAN_FROM: usize = 8;
+
+/// Why a view cannot serve a row.
+#[derive(Debug, Error)]
+pub enum ViewError {
+    /// The view was given up: too many pre-images, or its replica installed another state.
+    #[error("the frozen view at log index {index} was given up ({reason}): start the sync again")]
+    GivenUp {
+        /// The view's log index.
+        index: u64,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The state of a replica at one log index.
+pub struct FrozenView {
+    applied: Applied,
+    header: SnapshotHeader,
+    store: Arc<dyn KvStore>,
+    rows: Rows,
+    shared: Arc<Shared>,
+    garbage: Arc<Mutex<Vec<OverlayId>>>,
+}
+
+/// What the writer needs of a view.
+struct Shared {
+    overlay: Overlay,
+    id: OverlayId,
+    trees: BTreeMap<TreeId, Tree>,
+    captured: Mutex<BTreeSet<RowAddress>>,
+    bytes: AtomicU64,
+    given_up: AtomicBool,
+}
+
+/// The views of one replica.
+pub(crate) struct Views {
+    group: GroupId,
+    bytes_max: u64,
+    next_id: AtomicU32,
+    live: Mutex<Vec<Weak<Shared>>>,
+    garbage: Arc<Mutex<Vec<OverlayId>>>,
+}
+
+impl FrozenView {
+    /// The replica's position, membership and root at the view's index.
+    #[must_use]
+    pub fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// Bytes of pre-images collected so far.
+    #[must_use]
+    pub fn overlay_bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    fn leaf(&self, at: RowAddress) -> Option<&Leaf> {
+        self.shared.trees.get(&at.tree)?.get(&at.key)
+    }
+
+    fn given_up(&self, reason: &'static str) -> ViewError {
+        ViewError::GivenUp {
+            index: self.applied.index(),
+            reason,
+        }
+    }
+
+    /// The row as it was. The current row is read first: a writer lays the pre-image down before it changes the
+    /// row, so whoever sees the change also sees the pre-image.
+    fn row(&self, at: RowAddress) -> Result<Row, ViewError> {
+        let leaf = self
+            .leaf(at)
+            .ok_or_else(|| self.given_up("a row was asked for that it has not"))?;
+        let store = self.store.as_ref();
+        if let Some(stored) = self.rows.get(store, at)?
+            && stored.leaf.digest == leaf.digest
+        {
+            return Ok(stored.row);
+        }
+        match self.shared.overlay.get(store, at)? {
+            Some(Laid::Put(stored)) if stored.leaf.digest == leaf.digest => Ok(stored.row),
+            _ => Err(self.given_up("a pre-image is not there")),
+        }
+    }
+
+    /// Rows that lie side by side in storage and have not changed since, by one scan from the first key.
+    fn scan(&self, tree: TreeId, keys: &[Key]) -> Result<BTreeMap<Key, Row>, ViewError> {
+        let (Some(first), true) = (keys.first(), keys.len() >= SCAN_FROM) else {
+            return Ok(BTreeMap::new());
+        };
+        let dense = self.shared.trees.get(&tree).is_some_and(|t| {
+            let last = keys.last();
+            let prefix =
+                pando_merkle::Prefix::of(first, common_nibbles(first, last.unwrap_or(first)));
+            t.node(&prefix).count() <= 2 * keys.len() as u64
+        });
+        if !dense {
+            return Ok(BTreeMap::new());
+        }
+        let before = u128::from_be_bytes(*first.as_bytes()).checked_sub(1);
+        let before = before.map(|n| Key::from_bytes(n.to_be_bytes()));
+        let page = self
+            .rows
+            .page(self.store.as_ref(), tree, before, 2 * keys.len())?;
+        let unchanged = page.into_iter().filter(|(key, stored)| {
+            let leaf = self.leaf(RowAddress::new(tree, *key));
+            leaf.is_some_and(|leaf| leaf.digest == stored.leaf.digest)
+        });
+        Ok(unchanged.map(|(key, stored)| (key, stored.row)).collect())
+    }
+}
+
+fn common_nibbles(a: &Key, b: &Key) -> u8 {
+    (0..32)
+        .find(|depth| a.nibble(*depth) != b.nibble(*depth))
+        .unwrap_or(32)
+}
+
+impl Source for FrozenView {
+    type Error = ViewError;
+
+    fn header(&self) -> &SnapshotHeader {
+        &self.header
+    }
+
+    fn tree(&self, id: TreeId) -> Option<&Tree> {
+        self.shared.trees.get(&id)
+    }
+
+    fn rows(&self, tree: TreeId, keys: &[Key]) -> Result<Vec<Row>, ViewError> {
+        if self.shared.given_up.load(Ordering::Acquire) {
+            return Err(
+                self.given_up("its pre-images outgrew their limit, or its replica moved on")
+            );
+        }
+        let mut scanned = self.scan(tree, keys)?;
+        keys.iter()
+            .map(|key| match scanned.remove(key) {
+                Some(row) => Ok(row),
+                None => self.row(RowAddress::new(tree, *key)),
+            })
+            .collect()
+    }
+}
+
+impl Drop for FrozenView {
+    fn drop(&mut self) {
+        // The overlay is cleared by the next writer: dropping may happen where blocking is not allowed.
+        if !self.shared.captured.lock().is_empty() {
+            self.garbage.lock().push(self.shared.id);
+        }
+    }
+}
+
+impl Views {
+    pub(crate) fn new(group: GroupId, bytes_max: u64) -> Self {
+        Self {
+            group,
+            bytes_max,
+            next_id: AtomicU32::new(OverlayId::STAGE.0 + 1),
+            live: Mutex::default(),
+            garbage: Arc::default(),
+        }
+    }
+
+    /// Lays down the pre-images that living views need of these rows, before the rows change.
+    pub(crate) fn capture(
+        &self,
+        store: &dyn KvStore,
+        rows: Rows,
+        changing: impl Iterator<Item = RowAddress> + Clone,
+    ) -> Result<(), ReplicaError> {
+        for view in self.living() {
+            view.capture(store, rows, changing.clone(), self.bytes_max)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up every living view: the state they were taken of is about to be replaced.
+    pub(crate) fn give_up_all(&self) {
+        for view in self.living() {
+            view.given_up.store(true, Ordering::Release);
+        }
+    }
+
+    /// How many views live, and their pre-images' bytes.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let living = self.living();
+        let bytes = living
+            .iter()
+            .map(|view| view.bytes.load(Ordering::Relaxed))
+            .sum();
+        (living.len() as u64, bytes)
+    }
+
+    fn holds(&self, tree: TreeId) -> bool {
+        self.living()
+            .iter()
+            .any(|view| view.trees.contains_key(&tree) && !view.given_up.load(Ordering::Acquire))
+    }
+
+    fn living(&self) -> Vec<Arc<Shared>> {
+        let mut live = self.live.lock();
+        live.retain(|view| view.strong_count() > 0);
+        live.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn add(&self, trees: BTreeMap<TreeId, Tree>) -> Arc<Shared> {
+        let id = OverlayId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let shared = Arc::new(Shared {
+            overlay: Overlay::new(self.group, id),
+            id,
+            trees,
+            captured: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            given_up: AtomicBool::new(false),
+        });
+        self.live.lock().push(Arc::downgrade(&shared));
+        shared
+    }
+}
+
+impl Shared {
+    fn capture(
+        &self,
+        store: &dyn KvStore,
+        rows: Rows,
+        changing: impl Iterator<Item = RowAddress>,
+        bytes_max: u64,
+    ) -> Result<(), ReplicaError> {
+        let mut captured = self.captured.lock();
+        let mut batch = Batch::new();
+        for at in changing {
+            if self.given_up.load(Ordering::Acquire) {
+                break;
+            }
+            let wanted = self
+                .trees
+                .get(&at.tree)
+                .and_then(|tree| tree.get(&at.key))
+                .is_some();
+            if !wanted || captured.contains(&at) {
+                continue;
+            }
+            let Some(stored) = rows.get(store, at)? else {
+                continue;
+            };
+            let bytes = u64::from(stored.leaf.bytes);
+            if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > bytes_max {
+                self.given_up.store(true, Ordering::Release);
+                break;
+            }
+            self.overlay
+                .put(&mut batch, at, &stored.row, &stored.leaf)?;
+            captured.insert(at);
+            if batch.bytes() >= CAPTURE_BATCH_BYTES {
+                store.apply(std::mem::take(&mut batch))?;
+            }
+        }
+        if !batch.is_empty() {
+            store.apply(batch)?;
+        }
+        Ok(())
+    }
+}
+
+fn header(state: &State) -> SnapshotHeader {
+    let mut trees = vec![TreeHeader {
+        id: TreeId::SYSTEM,
+        name: String::new(),
+        definition: Vec::new(),
+        salt: SYSTEM_SALT,
+        root: state.system.root(),
+        count: state.system.len(),
+        bytes: state.system.bytes(),
+    }];
+    let collections = state.catalogue.collections.iter();
+    trees.extend(collections.filter_map(|(name, definition)| {
+        let collection = state.collections.get(&definition.tree)?;
+        Some(TreeHeader {
+            id: definition.tree,
+            name: name.to_string(),
+            definition: definition.encode(),
+            salt: definition.salt,
+            root: collection.tree.root(),
+            count: collection.tree.len(),
+            bytes: collection.tree.bytes(),
+        })
+    }));
+    let meta = state.applied.encode_meta();
+    SnapshotHeader {
+        root: state.applied.root,
+        index: state.applied.index(),
+        meta,
+        trees,
+    }
+}
+
+impl State {
+    /// All trees, frozen.
+    pub(crate) fn trees(&self) -> BTreeMap<TreeId, Tree> {
+        let collections = self.collections.iter().map(|(id, c)| (*id, c.tree.clone()));
+        collections
+            .chain([(TreeId::SYSTEM, self.system.clone())])
+            .collect()
+    }
+}
+
+impl Replica {
+    /// Freezes a view of the state as it is now. Costs nothing that grows with the state.
+    ///
+    /// # Errors
+    /// When an earlier failure left this replica unusable.
+    pub fn freeze(&self) -> Result<Arc<FrozenView>, ReplicaError> {
+        // With the writer's place taken, storage and memory are at the same index.
+        let _writer = self.writer()?;
+        let state = self.state.read();
+        let shared = self.views.add(state.trees());
+        Ok(Arc::new(FrozenView {
+            applied: state.applied.clone(),
+            header: header(&state),
+            store: Arc::clone(&self.store),
+            rows: self.rows,
+            shared,
+            garbage: Arc::clone(&self.views.garbage),
+        }))
+    }
+
+    /// Removes what dropped views and dropped collections have left in storage.
+    pub(crate) fn clear_garbage(&self, writer: &mut Writer) -> Result<(), ReplicaError> {
+        let overlays = std::mem::take(&mut *self.views.garbage.lock());
+        for id in overlays {
+            let overlay = Overlay::new(self.options.group, id);
+            self.delete_pages(|batch| overlay.clear_page(self.store.as_ref(), batch, CLEAR_PAGE))?;
+        }
+        let (kept, gone) = std::mem::take(&mut writer.dropped)
+            .into_iter()
+            .partition(|tree| self.views.holds(*tree));
+        writer.dropped = kept;
+        for tree in gone as Vec<TreeId> {
+            self.delete_tree(tree)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes all rows of a tree that no catalogue names.
+    pub(crate) fn delete_tree(&self, tree: TreeId) -> Result<(), ReplicaError> {
+        self.delete_pages(|batch| {
+            self.rows
+                .delete_page(self.store.as_ref(), batch, tree, CLEAR_PAGE)
+        })
+    }
+
+    /// Applies batches of deletes until there is nothing left to delete.
+    pub(crate) fn delete_pages(
+        &self,
+        page: impl Fn(&mut Batch) -> Result<usize, StorageError>,
+    ) -> Result<(), ReplicaError> {
+        loop {
+            let mut batch = Batch::new();
+            if page(&mut batch)? == 0 {
+                return Ok(());
+            }
+            self.store.apply(batch)?;
+        }
+    }
+}
