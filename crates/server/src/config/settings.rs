@@ -1,0 +1,161 @@
+//! The settings as a user writes them: the same keys in the file, in the environment (`PANDO_` and the key in
+//! capitals) and as flags. The doc comments below are the help texts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+use serde::Deserialize;
+
+use super::{Config, LogFormat};
+
+/// Arguments of `pando serve`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// A TOML file with settings, named like the flags with `_` for `-`
+    #[arg(long, env = "PANDO_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The settings given by flag or environment.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// Settings from one source; what is absent is left to the source below.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Directory for everything durable [default: ./pando-data]
+    #[arg(long, env = "PANDO_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// This node's id, 1 to 4294967295, for good [default: drawn at the first start]
+    #[arg(long, env = "PANDO_NODE_ID", value_name = "ID")]
+    pub node_id: Option<u64>,
+
+    /// Address of the public gRPC API; port 0 takes a free one [default: 127.0.0.1:7700]
+    #[arg(long, env = "PANDO_API_LISTEN", value_name = "IP:PORT")]
+    pub api_listen: Option<SocketAddr>,
+
+    /// Address of the API for other nodes [default: 127.0.0.1:7701]
+    #[arg(long, env = "PANDO_NODE_LISTEN", value_name = "IP:PORT")]
+    pub node_listen: Option<SocketAddr>,
+
+    /// Address of /healthz, /readyz and /metrics [default: 127.0.0.1:7702]
+    #[arg(long, env = "PANDO_HTTP_LISTEN", value_name = "IP:PORT")]
+    pub http_listen: Option<SocketAddr>,
+
+    /// Where clients reach the public API [default: where it listens]
+    #[arg(long, env = "PANDO_ADVERTISE_API", value_name = "HOST:PORT")]
+    pub advertise_api: Option<String>,
+
+    /// Where other nodes reach the node API [default: where it listens]
+    #[arg(long, env = "PANDO_ADVERTISE_NODE", value_name = "HOST:PORT")]
+    pub advertise_node: Option<String>,
+
+    /// Form a single-node cluster if this node belongs to none; `false` waits for `cluster init` or
+    /// `cluster add` [default: true]
+    #[arg(long, env = "PANDO_BOOTSTRAP", value_name = "BOOL", action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true")]
+    pub bootstrap: Option<bool>,
+
+    /// How log lines are written [default: pretty]
+    #[arg(long, env = "PANDO_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// Which log lines are written: error, warn, info, debug, trace, or a filter such as
+    /// `info,pando_consensus=debug` [default: info]
+    #[arg(long, env = "PANDO_LOG_LEVEL", value_name = "FILTER")]
+    pub log_level: Option<String>,
+
+    /// Page cache of the data store in MiB; vectors are held in memory besides [default: 64]
+    #[arg(long, env = "PANDO_STORAGE_CACHE_MIB", value_name = "MIB")]
+    pub storage_cache_mib: Option<u64>,
+
+    /// Pause between the leader's heartbeats in ms [default: 300]
+    #[arg(long, env = "PANDO_RAFT_HEARTBEAT_MS", value_name = "MS")]
+    pub raft_heartbeat_ms: Option<u64>,
+
+    /// Silence of the leader in ms after which an election starts, at least three heartbeats
+    /// [default: 1500]
+    #[arg(long, env = "PANDO_RAFT_ELECTION_MS", value_name = "MS")]
+    pub raft_election_ms: Option<u64>,
+
+    /// The log is cut when it holds this many entries [default: 20000]
+    #[arg(long, env = "PANDO_RAFT_LOG_ENTRIES_MAX", value_name = "N")]
+    pub raft_log_entries_max: Option<u64>,
+
+    /// The log is cut when it takes this many MiB [default: 64]
+    #[arg(long, env = "PANDO_RAFT_LOG_MIB_MAX", value_name = "MIB")]
+    pub raft_log_mib_max: Option<u64>,
+
+    /// Entries kept when the log is cut; a node further behind catches up by delta instead of replay
+    /// [default: 5000]
+    #[arg(long, env = "PANDO_RAFT_LOG_ENTRIES_KEEP", value_name = "N")]
+    pub raft_log_entries_keep: Option<u64>,
+
+    /// Longest a request may take in ms, unless the client says less [default: 10000]
+    #[arg(long, env = "PANDO_REQUEST_TIMEOUT_MS", value_name = "MS")]
+    pub request_timeout_ms: Option<u64>,
+
+    /// Most requests in work at once; more are refused at once [default: 1024]
+    #[arg(long, env = "PANDO_REQUESTS_INFLIGHT_MAX", value_name = "N")]
+    pub requests_inflight_max: Option<usize>,
+
+    /// Most MiB kept so that a catch-up reads a frozen state while writes go on [default: 1024]
+    #[arg(long, env = "PANDO_SYNC_OVERLAY_MIB_MAX", value_name = "MIB")]
+    pub sync_overlay_mib_max: Option<u64>,
+}
+
+fn set<T>(to: &mut T, from: Option<T>) {
+    if let Some(value) = from {
+        *to = value;
+    }
+}
+
+impl Settings {
+    /// Overwrites what these settings say and leaves the rest.
+    pub(super) fn lay_over(self, config: &mut Config) {
+        // Destructured so that a setting cannot be forgotten here.
+        let Self {
+            data_dir,
+            node_id,
+            api_listen,
+            node_listen,
+            http_listen,
+            advertise_api,
+            advertise_node,
+            bootstrap,
+            log_format,
+            log_level,
+            storage_cache_mib,
+            raft_heartbeat_ms,
+            raft_election_ms,
+            raft_log_entries_max,
+            raft_log_mib_max,
+            raft_log_entries_keep,
+            request_timeout_ms,
+            requests_inflight_max,
+            sync_overlay_mib_max,
+        } = self;
+        set(&mut config.data_dir, data_dir);
+        set(&mut config.node_id, node_id.map(Some));
+        set(&mut config.api_listen, api_listen);
+        set(&mut config.node_listen, node_listen);
+        set(&mut config.http_listen, http_listen);
+        set(&mut config.advertise_api, advertise_api.map(Some));
+        set(&mut config.advertise_node, advertise_node.map(Some));
+        set(&mut config.bootstrap, bootstrap);
+        set(&mut config.log_format, log_format);
+        set(&mut config.log_level, log_level);
+        set(&mut config.storage_cache_mib, storage_cache_mib);
+        set(&mut config.raft_heartbeat_ms, raft_heartbeat_ms);
+        set(&mut config.raft_election_ms, raft_election_ms);
+        set(&mut config.raft_log_entries_max, raft_log_entries_max);
+        set(&mut config.raft_log_mib_max, raft_log_mib_max);
+        set(&mut config.raft_log_entries_keep, raft_log_entries_keep);
+        set(&mut config.request_timeout_ms, request_timeout_ms);
+        set(&mut config.requests_inflight_max, requests_inflight_max);
+        set(&mut config.sync_overlay_mib_max, sync_overlay_mib_max);
+    }
+}

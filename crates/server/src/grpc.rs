@@ -1,0 +1,3 @@
+//! The public API: one file per group of methods, each method decode, call, encode.
+
+mod admission;

@@ -1,0 +1,64 @@
+//! The figures of one node: what is counted as it happens, and what is read off the node when asked.
+//!
+//! Owns the registry and every metric's name; each node has its own, so that several nodes in one process do
+//! not mix. Labels are bounded: methods are those of the public API, codes those of gRPC.
+
+mod node;
+mod requests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::traffic::Traffic;
+
+pub use node::NodeFigures;
+pub(crate) use requests::RequestMetrics;
+
+/// Content type of [`Metrics::render`].
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics of one node.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: RequestMetrics,
+    node: node::NodeMetrics,
+    traffic: Arc<Traffic>,
+}
+
+impl Metrics {
+    /// Metrics at zero; `traffic` is that of the node API.
+    #[must_use]
+    pub fn new(traffic: Arc<Traffic>) -> Self {
+        let mut registry = Registry::with_prefix("pando");
+        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The program that runs", version);
+        let requests = RequestMetrics::register(&mut registry);
+        let node = node::NodeMetrics::register(&mut registry);
+        Self {
+            registry,
+            requests,
+            node,
+            traffic,
+        }
+    }
+
+    pub(crate) fn requests(&self) -> &RequestMetrics {
+        &self.requests
+    }
+
+    /// All metrics as text, in the OpenMetrics format that Prometheus reads.
+    ///
+    /// # Errors
+    /// Never for a `String`; the format's own signature.
+    pub fn render(&self, figures: &NodeFigures) -> Result<String, fmt::Error> {
+        self.node.set(figures, &self.traffic);
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}

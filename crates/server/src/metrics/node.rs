@@ -1,0 +1,254 @@
+//! Figures read off the node when somebody asks for the metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pando_model::NodeId;
+use pando_proto::{CatchUpPath, NodeState, NodeStatus, Role};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::traffic::Traffic;
+
+type Level = Gauge<u64, AtomicU64>;
+
+/// How a node is at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeFigures {
+    /// The node.
+    pub node_id: NodeId,
+    /// The leader it sees.
+    pub leader: Option<NodeId>,
+    /// What it says of itself.
+    pub status: NodeStatus,
+    /// Frozen views alive.
+    pub views: u64,
+    /// Bytes kept so that they stay frozen.
+    pub overlay_bytes: u64,
+    /// Memory of the process, where the system tells.
+    pub resident_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    name: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Direction {
+    direction: &'static str,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct NodeMetrics {
+    node_id: Level,
+    leader_id: Level,
+    role: Family<Of, Level>,
+    state: Family<Of, Level>,
+    term: Level,
+    index: Family<Of, Level>,
+    log_entries: Level,
+    log_bytes: Level,
+    points: Level,
+    point_bytes: Level,
+    memory_bytes: Level,
+    resident_bytes: Level,
+    disk_bytes: Level,
+    views: Level,
+    overlay_bytes: Level,
+    uptime_seconds: Level,
+    entries_replayed: Counter,
+    delta_sessions: Counter,
+    sessions_resumed: Counter,
+    rows_put: Counter,
+    rows_deleted: Counter,
+    sync_bytes: Family<Direction, Counter>,
+    last_path: Family<Of, Level>,
+    node_api_bytes: Family<Direction, Counter>,
+}
+
+const ROLES: [(Role, &str); 4] = [
+    (Role::Leader, "leader"),
+    (Role::Follower, "follower"),
+    (Role::Candidate, "candidate"),
+    (Role::Learner, "learner"),
+];
+const STATES: [&str; 4] = ["serving", "syncing", "waiting", "quarantined"];
+const PATHS: [(CatchUpPath, &str); 2] = [(CatchUpPath::Log, "log"), (CatchUpPath::Delta, "delta")];
+
+fn state_name(state: &NodeState) -> &'static str {
+    let [serving, syncing, waiting, quarantined] = STATES;
+    match state {
+        NodeState::Serving => serving,
+        NodeState::Syncing { .. } => syncing,
+        NodeState::Waiting => waiting,
+        NodeState::Quarantined { .. } => quarantined,
+    }
+}
+
+fn set(counter: &Counter, value: u64) {
+    counter.inner().store(value, Ordering::Relaxed);
+}
+
+fn set_direction(family: &Family<Direction, Counter>, received: u64, sent: u64) {
+    set(
+        &family.get_or_create(&Direction {
+            direction: "received",
+        }),
+        received,
+    );
+    set(
+        &family.get_or_create(&Direction { direction: "sent" }),
+        sent,
+    );
+}
+
+fn choose(family: &Family<Of, Level>, names: impl IntoIterator<Item = (&'static str, bool)>) {
+    for (name, chosen) in names {
+        family.get_or_create(&Of { name }).set(chosen.into());
+    }
+}
+
+impl NodeMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let m = Self::default();
+        registry.register("node_id", "This node's id", m.node_id.clone());
+        registry.register(
+            "leader_id",
+            "The leader it sees, 0 for none",
+            m.leader_id.clone(),
+        );
+        registry.register("raft_role", "1 for the part it has in Raft", m.role.clone());
+        registry.register("node_state", "1 for what it is doing", m.state.clone());
+        registry.register("raft_term", "Raft term", m.term.clone());
+        registry.register(
+            "raft_index",
+            "Log indexes: last on disk, committed, applied, snapshot, purged",
+            m.index.clone(),
+        );
+        registry.register(
+            "raft_log_entries",
+            "Log entries kept",
+            m.log_entries.clone(),
+        );
+        registry.register(
+            "raft_log_bytes",
+            "Bytes of the log entries kept",
+            m.log_bytes.clone(),
+        );
+        registry.register("points", "Points in all collections", m.points.clone());
+        registry.register(
+            "point_bytes",
+            "Canonical bytes of the points",
+            m.point_bytes.clone(),
+        );
+        registry.register(
+            "memory_bytes",
+            "Memory of indexes and trees, estimated",
+            m.memory_bytes.clone(),
+        );
+        registry.register(
+            "resident_memory_bytes",
+            "Memory of the process, 0 where the system does not tell",
+            m.resident_bytes.clone(),
+        );
+        registry.register(
+            "disk_bytes",
+            "Bytes on disk, log included",
+            m.disk_bytes.clone(),
+        );
+        registry.register("frozen_views", "Frozen views alive", m.views.clone());
+        registry.register(
+            "overlay_bytes",
+            "Bytes kept for frozen views",
+            m.overlay_bytes.clone(),
+        );
+        registry.register(
+            "uptime_seconds",
+            "Time since it started",
+            m.uptime_seconds.clone(),
+        );
+        registry.register(
+            "catch_up_log_entries",
+            "Entries replayed from a leader's log",
+            m.entries_replayed.clone(),
+        );
+        registry.register(
+            "catch_up_sessions",
+            "Delta sessions begun",
+            m.delta_sessions.clone(),
+        );
+        registry.register(
+            "catch_up_sessions_resumed",
+            "Sessions that went on from what was staged",
+            m.sessions_resumed.clone(),
+        );
+        registry.register(
+            "catch_up_rows_put",
+            "Rows written by deltas",
+            m.rows_put.clone(),
+        );
+        registry.register(
+            "catch_up_rows_deleted",
+            "Rows deleted by deltas",
+            m.rows_deleted.clone(),
+        );
+        registry.register("sync_bytes", "Bytes of sync frames", m.sync_bytes.clone());
+        registry.register(
+            "catch_up_last_path",
+            "1 for the last way it caught up",
+            m.last_path.clone(),
+        );
+        registry.register(
+            "node_api_bytes",
+            "Bytes between nodes, counted at the socket",
+            m.node_api_bytes.clone(),
+        );
+        m
+    }
+
+    pub(super) fn set(&self, figures: &NodeFigures, traffic: &Traffic) {
+        let s = &figures.status;
+        self.node_id.set(figures.node_id);
+        self.leader_id.set(figures.leader.unwrap_or(0));
+        choose(&self.role, ROLES.map(|(role, name)| (name, role == s.role)));
+        choose(
+            &self.state,
+            STATES.map(|name| (name, name == state_name(&s.state))),
+        );
+        self.term.set(s.term);
+        for (name, index) in [
+            ("last_log", s.last_log),
+            ("committed", s.committed),
+            ("applied", s.applied),
+            ("snapshot", s.log.snapshot),
+            ("purged", s.log.purged),
+        ] {
+            self.index.get_or_create(&Of { name }).set(index);
+        }
+        self.log_entries.set(s.log.entries);
+        self.log_bytes.set(s.log.bytes);
+        self.points.set(s.points);
+        self.point_bytes.set(s.point_bytes);
+        self.memory_bytes.set(s.memory_bytes);
+        self.resident_bytes.set(figures.resident_bytes.unwrap_or(0));
+        self.disk_bytes.set(s.disk_bytes);
+        self.views.set(figures.views);
+        self.overlay_bytes.set(figures.overlay_bytes);
+        self.uptime_seconds.set(s.uptime_seconds);
+        let c = &s.catch_up;
+        set(&self.entries_replayed, c.entries_replayed);
+        set(&self.delta_sessions, c.delta_sessions);
+        set(&self.sessions_resumed, c.resumed);
+        set(&self.rows_put, c.rows_put);
+        set(&self.rows_deleted, c.rows_deleted);
+        set_direction(&self.sync_bytes, c.sync_bytes_in, c.sync_bytes_out);
+        choose(
+            &self.last_path,
+            PATHS.map(|(path, name)| (name, Some(path) == c.last_path)),
+        );
+        set_direction(&self.node_api_bytes, traffic.received(), traffic.sent());
+    }
+}

@@ -1,0 +1,91 @@
+//! Both ends of a sync stream: frames in envelopes over gRPC, bounded in both directions.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use pando_consensus::{SyncPipe, TransportError};
+use pando_model::NodeId;
+use pando_proto::cluster_v1::peer_client::PeerClient;
+use pando_proto::cluster_v1::{RefusalCode, SyncFrame, sync_frame::Content};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic::transport::Channel;
+use tracing::debug;
+
+use super::SYNC_FRAMES_QUEUED_MAX;
+use super::connect::transport_error;
+use super::envelope::{Envelope, Refusal};
+use super::transport::frame;
+
+/// The frames of a peer.
+pub(super) type Frames = mpsc::Sender<Result<Bytes, TransportError>>;
+
+/// Opens a stream to a peer; it ends when the pipe is dropped.
+pub(super) async fn open(
+    mut client: PeerClient<Channel>,
+    envelope: Envelope,
+    to: NodeId,
+) -> Result<SyncPipe, TransportError> {
+    let (tx, outbound) = mpsc::channel(SYNC_FRAMES_QUEUED_MAX);
+    let (frames, rx) = mpsc::channel(SYNC_FRAMES_QUEUED_MAX);
+    let enveloped = {
+        let envelope = envelope.clone();
+        ReceiverStream::new(outbound).map(move |bytes| frame(&envelope, to, bytes))
+    };
+    let reply = client.sync(enveloped).await.map_err(|status| transport_error(&status))?;
+    tokio::spawn(async move {
+        let inbound = reply.into_inner();
+        pump(inbound, frames, |message| unwrap(&envelope, to, message)).await;
+    });
+    Ok(SyncPipe { tx, rx })
+}
+
+/// Hands on the frames of a stream until it ends, fails, or nobody wants them.
+pub(super) async fn pump(
+    inbound: impl Stream<Item = Result<SyncFrame, Status>>,
+    frames: Frames,
+    unwrap: impl Fn(SyncFrame) -> Result<Bytes, TransportError>,
+) {
+    let mut inbound = std::pin::pin!(inbound);
+    loop {
+        let message = tokio::select! {
+            message = inbound.next() => message,
+            () = frames.closed() => None,
+        };
+        let frame = match message {
+            None => return,
+            Some(Ok(message)) => unwrap(message),
+            Some(Err(status)) => Err(transport_error(&status)),
+        };
+        let last = frame.is_err();
+        if frames.send(frame).await.is_err() {
+            debug!("a sync stream was dropped with frames under way");
+            return;
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+/// The frame of a message, once its header is found good.
+pub(super) fn unwrap(
+    envelope: &Envelope,
+    peer: NodeId,
+    message: SyncFrame,
+) -> Result<Bytes, TransportError> {
+    if let Some(Content::Refusal(refusal)) = message.content {
+        return Err(Refusal::from(refusal).into());
+    }
+    let from = envelope.check(message.header.as_ref())?;
+    if from != peer {
+        let reason = format!("node {from} speaks on a stream of node {peer}");
+        return Err(Refusal::new(RefusalCode::WrongNode, reason).into());
+    }
+    match message.content {
+        Some(Content::Frame(bytes)) => Ok(bytes),
+        Some(Content::Refusal(_)) | None => {
+            Err(Refusal::new(RefusalCode::Malformed, "a sync message holds nothing").into())
+        }
+    }
+}
