@@ -156,6 +156,9 @@ pub struct SnapshotHeader {
 }
 
 /// One tree of a [`SnapshotHeader`].
+///
+/// The replica root covers name, definition, count and root. Id and salt it covers only through the rows: whoever
+/// installs a verified snapshot holds them against the catalogue in its system tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeHeader {
     /// Which tree.

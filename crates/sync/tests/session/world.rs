@@ -239,8 +239,12 @@ fn run(
             let frame = encode(&request, Compression::default()).unwrap();
             drive.wire_bytes += frame.len();
             assert_eq!(decode::<Request>(&frame).unwrap(), request);
-            let answer = leader.answer(request.clone()).unwrap();
-            let answer = answer.map(Result::unwrap);
+            let answer = match leader.answer(request.clone()) {
+                Ok(answer) => answer.map(Result::unwrap),
+                // Led astray, the follower asks for what there is not: its connection is closed.
+                Err(_) if tamper.is_some() => return drive,
+                Err(refusal) => panic!("an honest request is refused: {refusal}"),
+            };
             outstanding.push(match &mut tamper {
                 Some(tamper) => answer.flat_map(tamper).collect(),
                 None => answer.collect(),
