@@ -1,0 +1,181 @@
+//! Large upserts: any number of points, split into writes the cluster takes, several on their way at once.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::pin::pin;
+
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use pando_model::limits::{POINTS_PER_WRITE_MAX, WRITE_BYTES_MAX};
+use pando_model::{CollectionName, Point};
+use thiserror::Error;
+
+use crate::builder::Pando;
+use crate::error::ClientError;
+
+/// How a large upsert is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkOptions {
+    /// Most writes on their way at once; at least 1.
+    pub concurrency: usize,
+    /// Most points per write; the cluster's limit at most.
+    pub points_per_write: usize,
+}
+
+impl Default for BulkOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: 4,
+            points_per_write: POINTS_PER_WRITE_MAX,
+        }
+    }
+}
+
+/// How far a large upsert has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Points acknowledged.
+    pub points: u64,
+    /// Writes acknowledged.
+    pub writes: u64,
+    /// Bytes of vectors and payloads acknowledged.
+    pub bytes: u64,
+    /// Highest log index of these writes.
+    pub log_index: u64,
+}
+
+/// A large upsert that did not come to its end.
+#[derive(Debug, Error)]
+pub enum BulkError<E> {
+    /// The source of the points failed.
+    #[error("after {} acknowledged points, the source failed: {error}", .progress.points)]
+    Source {
+        /// What it said.
+        error: E,
+        /// What was acknowledged before.
+        progress: Progress,
+    },
+    /// A write failed.
+    #[error("after {} acknowledged points, a write failed: {error}", .progress.points)]
+    Write {
+        /// Why.
+        error: ClientError,
+        /// What was acknowledged before. Other writes may have been on their way.
+        progress: Progress,
+    },
+}
+
+/// Points for one write.
+#[derive(Debug, Default)]
+struct Batch {
+    points: Vec<Point>,
+    ids: BTreeSet<pando_model::PointId>,
+    bytes: usize,
+}
+
+fn point_bytes(point: &Point) -> usize {
+    let vectors: usize = point
+        .vectors
+        .values()
+        .map(|v| size_of_val(v.as_slice()))
+        .sum();
+    vectors + point.payload.encode().as_bytes().len()
+}
+
+impl Batch {
+    /// Takes the point, unless it belongs into the next write.
+    fn push(&mut self, point: Point, points_max: usize) -> Result<(), Point> {
+        let bytes = self.bytes + point_bytes(&point);
+        let full = self.points.len() >= points_max || bytes > WRITE_BYTES_MAX;
+        if !self.points.is_empty() && (full || self.ids.contains(&point.id)) {
+            return Err(point);
+        }
+        self.ids.insert(point.id);
+        self.points.push(point);
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+/// Cuts a stream of points into writes.
+fn batches<E>(
+    points: impl Stream<Item = Result<Point, E>>,
+    points_max: usize,
+) -> impl Stream<Item = Result<Batch, E>> {
+    let state = (Box::pin(points), Batch::default());
+    stream::try_unfold(state, move |(mut points, mut batch)| async move {
+        while let Some(point) = points.try_next().await? {
+            if let Err(point) = batch.push(point, points_max) {
+                let mut next = Batch::default();
+                // An empty batch takes any point: what is too large on its own, the cluster refuses.
+                return match next.push(point, points_max) {
+                    Ok(()) => Ok(Some((batch, (points, next)))),
+                    Err(_) => unreachable!("an empty batch takes any point"),
+                };
+            }
+        }
+        let last = (!batch.points.is_empty()).then_some((batch, (points, Batch::default())));
+        Ok(last)
+    })
+}
+
+impl Pando {
+    /// Inserts any number of points, replacing those of the same id. `on_progress` is called after every
+    /// acknowledged write. Ids should be distinct: of two points with the same id, either may win.
+    ///
+    /// # Errors
+    /// The first write that fails; writes before it stay.
+    pub async fn upsert_all(
+        &self,
+        collection: &CollectionName,
+        points: impl IntoIterator<Item = Point>,
+        options: BulkOptions,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Progress, BulkError<Infallible>> {
+        let points = stream::iter(points.into_iter().map(Ok));
+        self.upsert_stream(collection, points, options, on_progress)
+            .await
+    }
+
+    /// Like [`Pando::upsert_all`], for points that are read while they are written. No more points are taken from
+    /// the stream than the writes on their way hold.
+    ///
+    /// # Errors
+    /// The stream's first error, or the first write that fails; writes before it stay.
+    pub async fn upsert_stream<E>(
+        &self,
+        collection: &CollectionName,
+        points: impl Stream<Item = Result<Point, E>>,
+        options: BulkOptions,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<Progress, BulkError<E>> {
+        let points_max = options.points_per_write.clamp(1, POINTS_PER_WRITE_MAX);
+        let writes = batches(points, points_max)
+            .map(|batch| async move {
+                let batch = batch.map_err(Failure::Source)?;
+                let (count, bytes) = (batch.points.len(), batch.bytes);
+                let written = self.upsert(collection, batch.points).await;
+                let written = written.map_err(Failure::Write)?;
+                Ok((count as u64, bytes as u64, written.log_index))
+            })
+            .buffer_unordered(options.concurrency.max(1));
+        let mut writes = pin!(writes);
+        let mut progress = Progress::default();
+        while let Some(write) = writes.next().await {
+            let (points, bytes, log_index) = write.map_err(|failure| match failure {
+                Failure::Source(error) => BulkError::Source { error, progress },
+                Failure::Write(error) => BulkError::Write { error, progress },
+            })?;
+            progress.points += points;
+            progress.writes += 1;
+            progress.bytes += bytes;
+            progress.log_index = progress.log_index.max(log_index);
+            on_progress(progress);
+        }
+        Ok(progress)
+    }
+}
+
+enum Failure<E> {
+    Source(E),
+    Write(ClientError),
+}
