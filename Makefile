@@ -12,7 +12,7 @@ RUN_TESTS := $(CARGO) test --lib --bins --tests
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix cluster-up cluster-down compose-check
+.PHONY: help demo test verify fix bench cluster-up cluster-down compose-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ verify: ## formatting, lock file, lints and documentation; changes nothing
 fix: ## format, and apply what clippy can repair by itself
 	$(CARGO) fmt --all
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+bench: ## micro-benchmarks of tree, search and frames
+	$(CARGO) bench --locked --package pando-benches
 
 cluster-up: ## three nodes in containers, formed into a cluster (ports 7700, 7710, 7720)
 	deploy/cluster.sh up
