@@ -33,6 +33,7 @@ impl Pando {
             },
             transport: Transport {
                 connect_timeout: CONNECT_TIMEOUT,
+                follow: true,
             },
         }
     }
@@ -87,6 +88,14 @@ impl PandoBuilder {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.transport.connect_timeout = timeout;
+        self
+    }
+
+    /// Whether members other than the given endpoints are asked, too, once they are known. They are unless this is
+    /// switched off, which is for requests meant for one particular node.
+    #[must_use]
+    pub fn follow_members(mut self, follow: bool) -> Self {
+        self.transport.follow = follow;
         self
     }
 

@@ -82,21 +82,21 @@ fn point_bytes(point: &Point) -> usize {
 }
 
 impl Batch {
-    /// Takes the point, unless it belongs into the next write.
-    fn push(&mut self, point: Point, points_max: usize) -> Result<(), Point> {
-        let bytes = self.bytes + point_bytes(&point);
-        let full = self.points.len() >= points_max || bytes > WRITE_BYTES_MAX;
-        if !self.points.is_empty() && (full || self.ids.contains(&point.id)) {
-            return Err(point);
-        }
+    /// Takes the point; returns what was there if the point belongs into the next write.
+    fn push(&mut self, point: Point, points_max: usize) -> Option<Self> {
+        let bytes = point_bytes(&point);
+        let full = self.points.len() >= points_max || self.bytes + bytes > WRITE_BYTES_MAX;
+        let next = !self.points.is_empty() && (full || self.ids.contains(&point.id));
+        let done = next.then(|| std::mem::take(self));
         self.ids.insert(point.id);
         self.points.push(point);
-        self.bytes = bytes;
-        Ok(())
+        self.bytes += bytes;
+        done
     }
 }
 
-/// Cuts a stream of points into writes.
+/// Cuts a stream of points into writes. A point that is too large on its own is a write of its own, which the
+/// cluster refuses.
 fn batches<E>(
     points: impl Stream<Item = Result<Point, E>>,
     points_max: usize,
@@ -104,17 +104,12 @@ fn batches<E>(
     let state = (Box::pin(points), Batch::default());
     stream::try_unfold(state, move |(mut points, mut batch)| async move {
         while let Some(point) = points.try_next().await? {
-            if let Err(point) = batch.push(point, points_max) {
-                let mut next = Batch::default();
-                // An empty batch takes any point: what is too large on its own, the cluster refuses.
-                return match next.push(point, points_max) {
-                    Ok(()) => Ok(Some((batch, (points, next)))),
-                    Err(_) => unreachable!("an empty batch takes any point"),
-                };
+            if let Some(done) = batch.push(point, points_max) {
+                return Ok(Some((done, (points, batch))));
             }
         }
-        let last = (!batch.points.is_empty()).then_some((batch, (points, Batch::default())));
-        Ok(last)
+        let rest = std::mem::take(&mut batch);
+        Ok((!rest.points.is_empty()).then_some((rest, (points, batch))))
     })
 }
 
@@ -178,4 +173,62 @@ impl Pando {
 enum Failure<E> {
     Source(E),
     Write(ClientError),
+}
+
+#[cfg(test)]
+mod tests {
+    use pando_model::{Payload, PointId};
+
+    use super::*;
+
+    async fn cut(points: Vec<Point>, points_max: usize) -> Vec<Batch> {
+        let points = stream::iter(points.into_iter().map(Ok::<_, Infallible>));
+        batches(points, points_max)
+            .try_collect()
+            .await
+            .expect("infallible")
+    }
+
+    fn point(id: u64, dimension: usize) -> Point {
+        Point::new(id, vec![1.0; dimension], Payload::default())
+    }
+
+    #[tokio::test]
+    async fn batches_keep_order_and_both_limits() {
+        let points: Vec<_> = (0..700u16)
+            .map(|i| point(i.into(), 1 + usize::from(i) * 12))
+            .collect();
+        let batches = cut(points.clone(), 100).await;
+        for batch in &batches {
+            assert!(batch.bytes <= WRITE_BYTES_MAX && batch.points.len() <= 100);
+            assert_eq!(
+                batch.bytes,
+                batch.points.iter().map(point_bytes).sum::<usize>()
+            );
+        }
+        assert!(
+            batches.iter().any(|b| b.points.len() == 100),
+            "cut by count"
+        );
+        assert!(batches.len() > 7, "cut by bytes, too");
+        let all: Vec<_> = batches.into_iter().flat_map(|b| b.points).collect();
+        assert_eq!(all, points);
+    }
+
+    #[tokio::test]
+    async fn a_repeated_id_goes_into_another_write() {
+        let batches = cut(vec![point(1, 1), point(2, 1), point(1, 2)], 100).await;
+        let ids: Vec<Vec<PointId>> = batches
+            .iter()
+            .map(|b| b.points.iter().map(|p| p.id).collect())
+            .collect();
+        assert_eq!(ids, [vec![1.into(), 2.into()], vec![PointId::Num(1)]]);
+    }
+
+    #[tokio::test]
+    async fn nothing_makes_no_write_and_a_giant_makes_its_own() {
+        assert!(cut(vec![], 100).await.is_empty());
+        let batches = cut(vec![point(1, 1), point(2, 1 << 19), point(3, 1)], 100).await;
+        assert_eq!(batches.len(), 3);
+    }
 }

@@ -41,7 +41,7 @@ pub struct FrozenSnapshot {
 }
 
 impl Pando {
-    /// Makes the asked node a cluster of one. Meant for a client with one endpoint.
+    /// Makes the asked node a cluster of one. For a client with one endpoint, the node's.
     ///
     /// # Errors
     /// `AlreadyInitialized`; see [`ClientError::kind`].
@@ -144,16 +144,15 @@ impl Pando {
         Ok(reply.try_into()?)
     }
 
-    /// Makes the asked node freeze a snapshot. `purge_log`: and drop its log up to there. Meant for a client with
-    /// one endpoint.
+    /// Makes the asked node freeze a snapshot. `purge_log`: and drop its log up to there. For a client with one
+    /// endpoint, the node's, and without [`follow_members`](crate::PandoBuilder::follow_members).
     ///
     /// # Errors
     /// `NotServing`, `Storage`; see [`ClientError::kind`].
     pub async fn snapshot(&self, purge_log: bool) -> Result<FrozenSnapshot, ClientError> {
         let request = v1::SnapshotRequest { purge_log };
-        // A second snapshot at the same state is the same snapshot.
         let send = |channel, request| async move { cluster(channel).snapshot(request).await };
-        let reply = self.call(Safety::Read, request, send).await?;
+        let reply = self.call(Safety::Once, request, send).await?;
         Ok(FrozenSnapshot {
             node: reply.node_id,
             log_index: reply.log_index,

@@ -20,6 +20,8 @@ const LEARNED_SET_ASIDE: Duration = Duration::from_secs(30);
 const KEEPALIVE: Duration = Duration::from_secs(5);
 /// Least time between two looks at the member list that nobody asked for.
 const LEARN_EVERY: Duration = Duration::from_secs(5);
+/// The same while a leader is known: another one may have been elected, which any member passes writes on to.
+const LEADER_TRUSTED: Duration = Duration::from_secs(30);
 /// Most members a client keeps in mind.
 const MEMBERS_MAX: usize = 64;
 
@@ -27,6 +29,8 @@ const MEMBERS_MAX: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transport {
     pub(crate) connect_timeout: Duration,
+    /// Whether members other than the configured ones are asked.
+    pub(crate) follow: bool,
 }
 
 /// A member to ask.
@@ -130,6 +134,9 @@ impl Endpoints {
 
     /// A member says who leads.
     pub(crate) fn hint(&self, api_address: &str) {
+        if !self.transport.follow {
+            return;
+        }
         let mut state = self.state.lock();
         self.add(&mut state, api_address);
         state.leader = Some(uri(api_address));
@@ -139,6 +146,9 @@ impl Endpoints {
     pub(crate) fn learned(&self, status: &v1::StatusResponse) {
         let mut state = self.state.lock();
         state.learned_at = Some(Instant::now());
+        if !self.transport.follow {
+            return;
+        }
         for report in &status.nodes {
             let Some(address) = report.address.as_ref().filter(|a| !a.api.is_empty()) else {
                 continue;
@@ -153,10 +163,12 @@ impl Endpoints {
     /// Whether it is time to look who leads; at most one caller is told so within a while.
     pub(crate) fn should_learn(&self) -> bool {
         let mut state = self.state.lock();
-        let recent = state
-            .learned_at
-            .is_some_and(|at| at.elapsed() < LEARN_EVERY);
-        if state.leader.is_some() || recent {
+        let wait = match state.leader {
+            Some(_) => LEADER_TRUSTED,
+            None => LEARN_EVERY,
+        };
+        let recent = state.learned_at.is_some_and(|at| at.elapsed() < wait);
+        if !self.transport.follow || recent {
             return false;
         }
         state.learned_at = Some(Instant::now());

@@ -45,6 +45,11 @@ mod error;
 mod points;
 mod search;
 
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
+
 pub use builder::{Pando, PandoBuilder};
 pub use bulk::{BulkError, BulkOptions, Progress};
 pub use cluster::{AddedNode, FormedCluster, FrozenSnapshot};
