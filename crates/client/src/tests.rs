@@ -372,3 +372,19 @@ async fn bad_endpoints_are_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }
+
+#[tokio::test]
+async fn a_large_delete_that_fails_half_way_says_that_something_happened() {
+    let refusal = refuse(v1::ErrorKind::CollectionNotFound);
+    let server = Scripted::start([Action::ApplyPart(50), refusal]).await;
+    let selector = Selector::Filter {
+        filter: Filter::default(),
+        from: None,
+    };
+    let error = client(&[&server])
+        .delete(&words(), selector)
+        .await
+        .expect_err("dropped meanwhile");
+    assert_eq!(error.kind(), ErrorKind::CollectionNotFound);
+    assert!(!error.has_no_side_effects());
+}
