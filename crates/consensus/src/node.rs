@@ -1,0 +1,275 @@
+//! The handle of a node: what the server calls, and what other nodes call.
+//!
+//! Owns the running openraft core and everything beside it: the views served to followers, the offers taken from
+//! leaders, the bound on the log. Any node takes any request; what only the leader can do is forwarded to it.
+
+mod admin;
+mod handle;
+mod read;
+mod report;
+mod transfer;
+mod verify;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pando_model::{Definition, NodeId, TreeId};
+use pando_replica::Replica;
+use pando_storage::KvStore;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::address::NodeAddress;
+use crate::clock::{Clock, SystemClock};
+use crate::error::StartError;
+use crate::log_bound;
+use crate::log_store::LogStore;
+use crate::network::Network;
+use crate::options::NodeOptions;
+use crate::session::{Incoming, Progress, Views};
+use crate::state_machine::StateMachine;
+use crate::transport::{SyncPipe, Transport};
+use crate::types::{Raft, RaftMetrics};
+
+/// A node while nothing changes looks for a leader again after this long.
+const LEADER_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a node runs on.
+pub struct Components {
+    /// The state.
+    pub replica: Arc<Replica>,
+    /// The log's store.
+    pub log: Arc<dyn KvStore>,
+    /// The network.
+    pub transport: Arc<dyn Transport>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A running node.
+pub struct Node {
+    options: NodeOptions,
+    raft: Raft,
+    replica: Arc<Replica>,
+    log: LogStore,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+    views: Arc<Views>,
+    incoming: Arc<Incoming>,
+    progress: Arc<Progress>,
+    writes: Semaphore,
+    /// Definitions by tree. Trees are never reused and a definition never changes, so none is ever out of date.
+    definitions: Mutex<BTreeMap<TreeId, Arc<Definition>>>,
+    /// Set while the leadership is handed over: nothing may renew the lease then.
+    transferring: AtomicBool,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Node {
+    /// Starts a node with the system's clock.
+    ///
+    /// # Errors
+    /// When a setting cannot work, the log cannot be read, or the core does not start.
+    pub async fn start(
+        options: NodeOptions,
+        replica: Arc<Replica>,
+        log: Arc<dyn KvStore>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Arc<Self>, StartError> {
+        let clock = Arc::new(SystemClock);
+        Self::start_with(
+            options,
+            Components {
+                replica,
+                log,
+                transport,
+                clock,
+            },
+        )
+        .await
+    }
+
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// When a setting cannot work, the log cannot be read, or the core does not start.
+    pub async fn start_with(
+        options: NodeOptions,
+        components: Components,
+    ) -> Result<Arc<Self>, StartError> {
+        options.validate()?;
+        let core = |reason: String| StartError::Core { reason };
+        let Components {
+            replica,
+            log,
+            transport,
+            clock,
+        } = components;
+        let (state, group) = (Arc::clone(&replica), options.group);
+        let opening = tokio::task::spawn_blocking(move || {
+            // What is applied may be what the last process had not yet made durable; openraft counts on it.
+            state.make_durable()?;
+            Ok::<_, StartError>(LogStore::open(log, group)?)
+        });
+        let log = opening.await.map_err(|error| core(error.to_string()))??;
+        let machine = StateMachine::new(Arc::clone(&replica))?;
+        let views = Views::new(clock.now_ms() << 20);
+        let network = Network {
+            id: options.id,
+            transport: Arc::clone(&transport),
+            views: Arc::clone(&views),
+            pause: options.heartbeat,
+        };
+        let config = options
+            .raft_config()
+            .validate()
+            .map_err(|error| core(error.to_string()))?;
+        let raft = Raft::new(options.id, Arc::new(config), network, log.clone(), machine)
+            .await
+            .map_err(|error| core(crate::error::chain(&error)))?;
+        let progress = Arc::new(Progress::default());
+        let incoming = Incoming::new(
+            Arc::clone(&replica),
+            Arc::clone(&transport),
+            options.clone(),
+            Arc::clone(&progress),
+        );
+        let node = Arc::new(Self {
+            writes: Semaphore::new(options.writes_in_flight_max),
+            options,
+            raft,
+            replica,
+            log,
+            transport,
+            clock,
+            views,
+            incoming,
+            progress,
+            definitions: Mutex::default(),
+            transferring: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        });
+        let bound = log_bound::run(
+            node.raft.clone(),
+            node.log.clone(),
+            node.options.clone(),
+            node.stopping.clone(),
+        );
+        node.tasks.spawn(bound);
+        Ok(node)
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.options.id
+    }
+
+    /// The state: reads go there, after [`Node::barrier`].
+    #[must_use]
+    pub fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
+    /// The leader this node knows, itself included.
+    #[must_use]
+    pub fn leader(&self) -> Option<(NodeId, NodeAddress)> {
+        known_leader(&self.raft.metrics().borrow())
+    }
+
+    /// Whether this node leads, as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.raft.metrics().borrow().current_leader == Some(self.options.id)
+    }
+
+    /// Serves a follower's sync stream; the server side of [`Transport::open_sync`].
+    pub async fn serve_sync(&self, from: NodeId, pipe: SyncPipe) {
+        let serving = crate::session::serve(&self.views, from, pipe, &self.options, &self.progress);
+        tokio::select! {
+            () = serving => {}
+            () = self.stopping.cancelled() => {}
+        }
+    }
+
+    /// Stops everything the node runs, the core last. What is under way is answered with an error.
+    pub async fn shutdown(&self) {
+        self.stopping.cancel();
+        self.incoming.stop().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(%error, "the consensus core did not end well");
+        }
+    }
+
+    /// Resolves when the core has ended, with the reason; it does not come back before a restart.
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        let ended = metrics
+            .wait_for(|metrics| metrics.running_state.is_err())
+            .await;
+        match ended {
+            Ok(metrics) => stop_reason(&metrics).unwrap_or_default(),
+            Err(_) => "the consensus core is gone".to_owned(),
+        }
+    }
+
+    /// Waits until the leader or the membership changes, but not long; `false` when the deadline is over.
+    async fn leader_pause(&self, until: Instant) -> bool {
+        let mut changes = self.raft.server_metrics();
+        tokio::select! {
+            // An error means that the core has ended; the pause keeps its caller from spinning.
+            Ok(()) = changes.changed() => {}
+            () = tokio::time::sleep(LEADER_PAUSE) => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+        Instant::now() < until
+    }
+
+    /// Whether a leader heard from a majority within its lease. Without that a write could only time out.
+    fn has_quorum(&self) -> bool {
+        let lease = self.options.election_max.as_millis();
+        let heard = self.raft.metrics().borrow().millis_since_quorum_ack;
+        heard.is_none_or(|millis| u128::from(millis) <= lease)
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    pub(crate) fn options(&self) -> &NodeOptions {
+        &self.options
+    }
+
+    fn is_transferring(&self) -> bool {
+        self.transferring.load(Ordering::Acquire)
+    }
+
+    /// Why the core has ended, if it has.
+    fn stopped(&self) -> Option<String> {
+        stop_reason(&self.raft.metrics().borrow())
+    }
+}
+
+fn stop_reason(metrics: &RaftMetrics) -> Option<String> {
+    metrics
+        .running_state
+        .as_ref()
+        .err()
+        .map(|error| crate::error::chain(error))
+}
+
+fn known_leader(metrics: &RaftMetrics) -> Option<(NodeId, NodeAddress)> {
+    let id = metrics.current_leader?;
+    let address = metrics.membership_config.membership().get_node(&id)?;
+    Some((id, address.clone()))
+}

@@ -1,0 +1,61 @@
+//! Catch-up by delta: how a snapshot offered by the leader becomes one installed at the follower.
+//!
+//! The leader freezes a view, offers it (`offer`) and serves it (`serve`); the follower takes the offer (`incoming`),
+//! pulls what differs over a sync stream it opens back to the leader (`pull`), stages it durably, verifies it and hands
+//! it to openraft. The session's logic is `pando-sync`; here are its messages' envelopes, its clocks and its threads.
+
+mod incoming;
+mod offer;
+mod progress;
+mod pull;
+mod serve;
+mod views;
+
+use pando_sync::{Request, Response, SnapshotHeader};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use incoming::Incoming;
+pub(crate) use offer::send_offer;
+pub(crate) use progress::Progress;
+pub(crate) use serve::serve;
+pub(crate) use views::Views;
+
+use crate::types::{SnapshotMeta, Vote};
+
+/// The leader's offer of a snapshot: the body of [`crate::PeerRpc::SnapshotOffer`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Offer {
+    /// The leader's vote.
+    pub(crate) vote: Vote,
+    /// openraft's description of the snapshot.
+    pub(crate) meta: SnapshotMeta,
+    /// The view's description. The session's must be the same.
+    pub(crate) header: SnapshotHeader,
+    /// Names the view when the stream is opened.
+    pub(crate) token: u64,
+}
+
+/// The answer to an offer that was installed, or was not needed any more.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Accepted {
+    /// The follower's vote.
+    pub(crate) vote: Vote,
+}
+
+/// Follower to leader, on a sync stream.
+#[derive(Debug, Serialize, Deserialize)]
+enum Up {
+    /// The first frame: which view.
+    Open { token: u64 },
+    /// All others.
+    Request(Request),
+}
+
+/// Leader to follower, on a sync stream.
+#[derive(Debug, Serialize, Deserialize)]
+enum Down {
+    /// A part of an answer.
+    Response(Response),
+    /// The leader gives up; the last frame.
+    Refused { reason: String },
+}

@@ -1,0 +1,210 @@
+//! Takes the leader's offers: one at a time, the newest first, and each to its end.
+//!
+//! An offer is worked on in a task of its own, so that a broken call never leaves an install halfway. A newer offer
+//! cuts short the pull of an older one, whose staged rows it goes on from; an install is never cut short.
+
+use std::sync::Arc;
+
+use pando_model::NodeId;
+use pando_replica::Replica;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::PeerError;
+use crate::options::NodeOptions;
+use crate::session::progress::Progress;
+use crate::session::pull::Pull;
+use crate::session::{Accepted, Offer};
+use crate::state_machine::describe;
+use crate::status::SyncStatus;
+use crate::transport::{RefusalCode, Transport};
+use crate::types::{Raft, Snapshot, SnapshotHandle, Vote};
+
+/// The follower's side of snapshot offers.
+pub(crate) struct Incoming {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) options: NodeOptions,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) tasks: TaskTracker,
+    /// The offer worked on, and how to cut its pull short.
+    current: Mutex<Option<(Vote, CancellationToken)>>,
+    /// Held while an offer is worked on.
+    slot: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Incoming {
+    pub(crate) fn new(
+        replica: Arc<Replica>,
+        transport: Arc<dyn Transport>,
+        options: NodeOptions,
+        progress: Arc<Progress>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            replica,
+            transport,
+            options,
+            progress,
+            tasks: TaskTracker::new(),
+            current: Mutex::default(),
+            slot: Arc::default(),
+        })
+    }
+
+    /// Takes an offer and answers when it is installed.
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        raft: &Raft,
+        from: NodeId,
+        offer: Offer,
+    ) -> Result<Accepted, PeerError> {
+        fail::fail_point!("sync::offer", |_| Err(PeerError::new(
+            RefusalCode::Busy,
+            "the fail point sync::offer is set"
+        )));
+        if let Some(answer) = settled(raft, &offer).await? {
+            return Ok(answer);
+        }
+        let superseded = self.supersede(offer.vote)?;
+        let (this, raft) = (Arc::clone(self), raft.clone());
+        let work = self.tasks.spawn(async move {
+            let _slot = this.slot.lock().await;
+            let done = this.work(&raft, from, offer, superseded).await;
+            this.progress.set_running(None);
+            done
+        });
+        work.await.unwrap_or_else(|_| {
+            Err(PeerError::new(
+                RefusalCode::Failed,
+                "the session's task was lost",
+            ))
+        })
+    }
+
+    /// Cuts short whatever is worked on, and waits for its end.
+    pub(crate) async fn stop(&self) {
+        if let Some((_, running)) = self.current.lock().take() {
+            running.cancel();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn supersede(&self, vote: Vote) -> Result<CancellationToken, PeerError> {
+        if self.tasks.is_closed() {
+            return Err(PeerError::new(
+                RefusalCode::Stopped,
+                "this node is shutting down",
+            ));
+        }
+        let mut current = self.current.lock();
+        if let Some((running, token)) = &*current {
+            if *running > vote {
+                return Err(PeerError::new(
+                    RefusalCode::Stale,
+                    "an offer of a newer leader is being worked on",
+                ));
+            }
+            token.cancel();
+        }
+        let token = CancellationToken::new();
+        *current = Some((vote, token.clone()));
+        Ok(token)
+    }
+
+    async fn work(
+        &self,
+        raft: &Raft,
+        from: NodeId,
+        offer: Offer,
+        superseded: CancellationToken,
+    ) -> Result<Accepted, PeerError> {
+        // While this offer waited for its turn, the one before it may have been installed.
+        if let Some(answer) = settled(raft, &offer).await? {
+            return Ok(answer);
+        }
+        let malformed = |reason: &str| PeerError::new(RefusalCode::Malformed, reason);
+        let address = offer
+            .meta
+            .last_membership
+            .membership()
+            .get_node(&from)
+            .cloned();
+        let address = address
+            .ok_or_else(|| malformed("the offer's membership does not say where its sender is"))?;
+        tracing::info!(
+            leader = from,
+            index = offer.header.index,
+            "catching up by delta"
+        );
+        self.progress.set_running(Some(SyncStatus {
+            leader: from,
+            index: offer.header.index,
+            ..SyncStatus::default()
+        }));
+        let offer = Arc::new(offer);
+        let pull = Pull {
+            replica: Arc::clone(&self.replica),
+            transport: Arc::clone(&self.transport),
+            options: self.options.clone(),
+            progress: Arc::clone(&self.progress),
+            leader: from,
+            address,
+            offer: Arc::clone(&offer),
+            superseded,
+        };
+        let delta = pull.run().await.map_err(|error| {
+            tracing::warn!(leader = from, %error, "catching up by delta failed");
+            PeerError::caused(RefusalCode::Failed, &error)
+        })?;
+        if describe(delta.applied())?.as_ref() != Some(&offer.meta) {
+            return Err(malformed(
+                "the offer's snapshot is not the state its header describes",
+            ));
+        }
+        fail::fail_point!("sync::before_install", |_| Err(PeerError::new(
+            RefusalCode::Failed,
+            "the fail point sync::before_install is set"
+        )));
+        if let Some(answer) = settled(raft, &offer).await? {
+            return Ok(answer);
+        }
+        if let Some(running) = self.progress.running() {
+            self.progress.set_running(Some(SyncStatus {
+                installing: true,
+                ..running
+            }));
+        }
+        let snapshot = Box::new(SnapshotHandle::Staged(Box::new(delta)));
+        let snapshot = Snapshot {
+            meta: offer.meta.clone(),
+            snapshot,
+        };
+        let installed = raft.install_full_snapshot(offer.vote, snapshot).await;
+        let vote = installed
+            .map_err(|error| PeerError::caused(RefusalCode::Failed, &error))?
+            .vote;
+        if self.replica.applied().index() >= offer.header.index {
+            self.progress.installed(offer.header.index);
+            tracing::info!(
+                leader = from,
+                index = offer.header.index,
+                "caught up by delta"
+            );
+        }
+        Ok(Accepted { vote })
+    }
+}
+
+/// The answer to an offer there is nothing to do for: its leader is not one any more, or its state is here already.
+async fn settled(raft: &Raft, offer: &Offer) -> Result<Option<Accepted>, PeerError> {
+    let state = raft
+        .with_raft_state(|state| (*state.vote_ref(), state.committed))
+        .await;
+    let (vote, committed) =
+        state.map_err(|error| PeerError::caused(RefusalCode::Stopped, &error))?;
+    let stale = vote > offer.vote;
+    let needless = offer.meta.last_log_id <= committed;
+    Ok((stale || needless).then_some(Accepted { vote }))
+}

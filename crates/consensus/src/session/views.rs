@@ -1,0 +1,80 @@
+//! The views this node serves as leader. A view is open as long as its offer is; no longer, since every open view
+//! costs the writer a copy of what it overwrites.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pando_model::NodeId;
+use pando_replica::FrozenView;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// The open views by token.
+pub(crate) struct Views {
+    next: AtomicU64,
+    open: Mutex<BTreeMap<u64, Open>>,
+}
+
+struct Open {
+    view: Arc<FrozenView>,
+    target: NodeId,
+    closed: CancellationToken,
+}
+
+/// Keeps a view open.
+pub(super) struct Lease {
+    pub(super) token: u64,
+    closed: CancellationToken,
+    views: Arc<Views>,
+}
+
+impl Views {
+    /// No views yet. Tokens start at `seed`, which should differ from one run to the next.
+    pub(crate) fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            next: AtomicU64::new(seed),
+            open: Mutex::default(),
+        })
+    }
+
+    /// Opens a view for one follower.
+    pub(super) fn open(self: &Arc<Self>, view: Arc<FrozenView>, target: NodeId) -> Lease {
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let closed = CancellationToken::new();
+        let open = Open {
+            view,
+            target,
+            closed: closed.clone(),
+        };
+        self.open.lock().insert(token, open);
+        Lease {
+            token,
+            closed,
+            views: Arc::clone(self),
+        }
+    }
+
+    /// The view of a token, if it is open for this follower, and the sign that it is closed.
+    pub(super) fn get(
+        &self,
+        token: u64,
+        target: NodeId,
+    ) -> Option<(Arc<FrozenView>, CancellationToken)> {
+        let open = self.open.lock();
+        let found = open.get(&token).filter(|open| open.target == target)?;
+        Some((Arc::clone(&found.view), found.closed.clone()))
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.views.open.lock().remove(&self.token);
+        self.closed.cancel();
+    }
+}

@@ -1,0 +1,172 @@
+//! What a node says about itself.
+
+use pando_merkle::Digest;
+use pando_model::{CheckReport, NodeId};
+
+use crate::address::NodeAddress;
+
+/// A node's part in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It has the group's writes.
+    Leader,
+    /// It votes and follows.
+    Follower,
+    /// It stands for election.
+    Candidate,
+    /// It follows without a vote; a node without a cluster is one too.
+    Learner,
+    /// It has stopped.
+    Stopped,
+}
+
+impl Role {
+    /// The name users read.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Learner => "learner",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Whether a node is of use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It answers reads.
+    Serving,
+    /// It catches up by delta; local reads see its old state until the end.
+    Syncing(SyncStatus),
+    /// It belongs to no cluster yet, or knows no leader.
+    Waiting {
+        /// For what.
+        reason: String,
+    },
+    /// It must not be used.
+    Quarantined {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A sync session under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncStatus {
+    /// The node synced from.
+    pub leader: NodeId,
+    /// The log index it ends at.
+    pub index: u64,
+    /// Rows known to be equal.
+    pub done: u64,
+    /// Rows in all; an estimate.
+    pub total: u64,
+    /// Rows received.
+    pub rows_put: u64,
+    /// Rows deleted.
+    pub rows_deleted: u64,
+    /// Whether all is received and verified, and is being installed.
+    pub installing: bool,
+}
+
+/// How a node last caught up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatchUp {
+    /// With log entries it had missed.
+    Replay {
+        /// The last of them.
+        index: u64,
+    },
+    /// With a delta.
+    Delta {
+        /// The log index it ended at.
+        index: u64,
+    },
+}
+
+/// What catching up has cost a node since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CatchUpCounters {
+    /// Log entries received that a majority had committed before.
+    pub log_entries_replayed: u64,
+    /// Sync sessions that ended in an install.
+    pub delta_sessions: u64,
+    /// Sync streams opened anew after a break.
+    pub resumed: u64,
+    /// Rows received in sessions.
+    pub rows_put: u64,
+    /// Rows deleted in sessions.
+    pub rows_deleted: u64,
+    /// Bytes of sync frames received.
+    pub sync_bytes_in: u64,
+    /// Bytes of sync frames sent to leaders.
+    pub sync_bytes_out: u64,
+    /// Bytes of sync frames sent to followers.
+    pub sync_bytes_served: u64,
+    /// The last way this node caught up.
+    pub last: Option<CatchUp>,
+}
+
+/// One member as a node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Its id.
+    pub id: NodeId,
+    /// Where it is.
+    pub address: NodeAddress,
+    /// Whether it votes.
+    pub voter: bool,
+    /// The last log index known to be there; only the leader knows.
+    pub matched: Option<u64>,
+}
+
+/// A node's status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its id.
+    pub id: NodeId,
+    /// Its part.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// The leader it knows.
+    pub leader: Option<(NodeId, NodeAddress)>,
+    /// Last index in its log.
+    pub last_log: Option<u64>,
+    /// Last index it knows to be committed.
+    pub committed: Option<u64>,
+    /// Last index applied.
+    pub applied: Option<u64>,
+    /// Last index the log may be purged up to.
+    pub snapshot: Option<u64>,
+    /// Last index purged from the log.
+    pub purged: Option<u64>,
+    /// Entries kept in the log.
+    pub log_entries: u64,
+    /// Their bytes.
+    pub log_bytes: u64,
+    /// Replica root at `applied`.
+    pub root: Digest,
+    /// Whether it is of use.
+    pub state: NodeState,
+    /// The members it knows.
+    pub members: Vec<MemberStatus>,
+    /// What catching up has cost.
+    pub catch_up: CatchUpCounters,
+    /// Views it serves to followers right now.
+    pub views_served: usize,
+}
+
+/// The outcome of a comparison of all members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// The log index compared at.
+    pub index: u64,
+    /// Each member's report, or why there is none.
+    pub nodes: Vec<(NodeId, Result<CheckReport, String>)>,
+    /// Whether every member reported, and all reports are the same.
+    pub equal: bool,
+}
