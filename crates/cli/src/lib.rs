@@ -1,1 +1,93 @@
 //! The pando command: serve, cluster, collection, import, export, search, verify, demo.
+//!
+//! A thin shell over the SDK and the server: it parses, calls and prints. It is a library so that a test can
+//! wrap [`main`] in a binary of its own.
+
+mod args;
+mod commands;
+mod context;
+mod demo;
+mod exit;
+mod filter_text;
+mod http;
+mod logs;
+mod output;
+mod parse;
+mod progress;
+mod readers;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use commands::{cluster, collection, export, health, import, points, search, serve};
+use context::Context;
+use exit::{Exit, Interrupted};
+
+/// Runs the command the program's arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help goes to stdout and is no error; both are clap's to tell.
+        Err(e) => {
+            e.print().unwrap_or_default();
+            return if e.use_stderr() {
+                Exit::Input.into()
+            } else {
+                Exit::Ok.into()
+            };
+        }
+    };
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    match result {
+        Ok(()) => Exit::Ok.into(),
+        // Whoever read the output has seen enough, as with `pando ... | head`.
+        Err(e) if is_broken_pipe(&e) => Exit::Ok.into(),
+        Err(e) => {
+            output::complain(format_args!("error: {e:#}"));
+            Exit::of(&e).into()
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let context = Context::from(cli.global);
+    if let Command::Serve(args) = cli.command {
+        // The only command that ends well when it is told to end.
+        return serve::run(&context, &args.serve).await;
+    }
+    logs::for_commands();
+    tokio::select! {
+        result = dispatch(&context, cli.command) => result,
+        () = serve::told_to_stop() => Err(Interrupted.into()),
+    }
+}
+
+async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(args) => serve::run(context, &args.serve).await,
+        Command::Health(args) => health::run(context, &args).await,
+        Command::Cluster(command) => cluster::run(context, command).await,
+        Command::Collection(command) => collection::run(context, command).await,
+        Command::Import(args) => import::run(context, args).await,
+        Command::Export(args) => export::run(context, args).await,
+        Command::Search(args) => search::run(context, args).await,
+        Command::Get(args) => points::get(context, args).await,
+        Command::Delete(args) => points::delete(context, args).await,
+        Command::Count(args) => points::count(context, args).await,
+        Command::Demo(args) => demo::run(context, args).await,
+    }
+}

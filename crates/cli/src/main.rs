@@ -1,1 +1,7 @@
-fn main() {}
+//! The `pando` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pando_cli::main()
+}

@@ -1,0 +1,10 @@
+//! The commands: parse, one or a few calls, print.
+
+pub(crate) mod cluster;
+pub(crate) mod collection;
+pub(crate) mod export;
+pub(crate) mod health;
+pub(crate) mod import;
+pub(crate) mod points;
+pub(crate) mod search;
+pub(crate) mod serve;

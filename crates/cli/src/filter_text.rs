@@ -1,0 +1,214 @@
+//! Filters as people type them: `pos = verb and year >= 1990`, or the JSON form.
+//!
+//! The short form is a conjunction of comparisons `KEY OP VALUE`; anything richer is written in JSON. A value is
+//! a JSON scalar where it reads as one, else the bare text up to ` and ` or the end.
+
+use pando_model::{Condition, Filter, InvalidInput, Range, Value};
+
+use crate::exit::BadInput;
+
+/// Longest first, so that `>=` is not taken for `>`.
+const OPERATORS: [&str; 6] = ["!=", ">=", "<=", "=", ">", "<"];
+const AND: &str = " and ";
+
+/// Reads either form and checks it.
+pub(crate) fn parse(text: &str) -> Result<Filter, BadInput> {
+    let text = text.trim();
+    if text.starts_with('{') {
+        return Filter::from_json(text).map_err(|e| BadInput(e.to_string()));
+    }
+    let filter = short(text)?;
+    filter
+        .validate()
+        .map_err(|e: InvalidInput| BadInput(e.to_string()))?;
+    Ok(filter)
+}
+
+fn bad(at: &str, reason: &str) -> BadInput {
+    BadInput(format!(
+        "filter is wrong at {at:?}: {reason}; use `key = value` (also !=, <, <=, >, >=), joined by `and`, or the \
+         JSON form"
+    ))
+}
+
+fn short(text: &str) -> Result<Filter, BadInput> {
+    let mut filter = Filter::default();
+    let mut rest = text;
+    loop {
+        let (key, operator, after) = comparison(rest)?;
+        let (value, left) = value(after)?;
+        add(&mut filter, key, operator, value).map_err(|reason| bad(rest, reason))?;
+        match left {
+            Some(more) => rest = more,
+            None => return Ok(filter),
+        }
+    }
+}
+
+fn comparison(text: &str) -> Result<(&str, &str, &str), BadInput> {
+    let at = text
+        .find(['!', '>', '<', '='])
+        .ok_or_else(|| bad(text, "there is no comparison"))?;
+    let (key, rest) = text.split_at(at);
+    let operator = OPERATORS
+        .into_iter()
+        .find(|o| rest.starts_with(o))
+        .ok_or_else(|| bad(rest, "there is no such comparison"))?;
+    let key = key.trim();
+    if key.is_empty() || key.contains(char::is_whitespace) {
+        return Err(bad(text, "a key is one dotted path"));
+    }
+    Ok((key, operator, rest[operator.len()..].trim_start()))
+}
+
+/// The value at the start of `text`, and what comes after the `and` behind it.
+fn value(text: &str) -> Result<(Value, Option<&str>), BadInput> {
+    if text.starts_with('"') {
+        // A quoted value may hold ` and `, so its end is found by reading it as JSON.
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<String>();
+        let quoted = values
+            .next()
+            .and_then(Result::ok)
+            .ok_or_else(|| bad(text, "the quoted text does not end"))?;
+        let rest = &text[values.byte_offset()..];
+        return match (rest.trim().is_empty(), rest.strip_prefix(AND)) {
+            (true, _) => Ok((Value::Str(quoted), None)),
+            (false, Some(more)) => Ok((Value::Str(quoted), Some(more))),
+            (false, None) => Err(bad(rest, "only `and` may follow a value")),
+        };
+    }
+    let (bare, more) = match text.split_once(AND) {
+        Some((bare, more)) => (bare.trim(), Some(more)),
+        None => (text.trim(), None),
+    };
+    if bare.is_empty() || bare.ends_with(AND.trim_end()) {
+        return Err(bad(text, "a value or a comparison is missing"));
+    }
+    let scalar = serde_json::from_str(bare)
+        .ok()
+        .filter(|v: &serde_json::Value| !v.is_array() && !v.is_object());
+    let value = match scalar {
+        Some(json) => Value::from_json(json).map_err(|e| BadInput(e.to_string()))?,
+        None => Value::Str(bare.to_owned()),
+    };
+    Ok((value, more))
+}
+
+fn add(filter: &mut Filter, key: &str, operator: &str, value: Value) -> Result<(), &'static str> {
+    let key = key.to_owned();
+    if matches!(operator, "=" | "!=") {
+        let condition = match value {
+            Value::Null => Condition::IsNull { key },
+            value => Condition::Match { key, value },
+        };
+        let to = if operator == "=" {
+            &mut filter.must
+        } else {
+            &mut filter.must_not
+        };
+        to.push(condition);
+        return Ok(());
+    }
+    let bound = Some(
+        value
+            .as_f64()
+            .ok_or("only numbers can be compared by size")?,
+    );
+    let mut range = Range::default();
+    match operator {
+        ">" => range.gt = bound,
+        ">=" => range.gte = bound,
+        "<" => range.lt = bound,
+        _ => range.lte = bound,
+    }
+    filter.must.push(Condition::Range { key, range });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn equals(key: &str, value: Value) -> Condition {
+        Condition::Match {
+            key: key.into(),
+            value,
+        }
+    }
+
+    #[test]
+    fn short_comparisons_mean_what_they_say() {
+        let filter = parse("pos = verb and year>=1990 and lang != \"en and fr\"").expect("fine");
+        assert_eq!(
+            filter,
+            Filter {
+                must: vec![
+                    equals("pos", Value::Str("verb".into())),
+                    Condition::Range {
+                        key: "year".into(),
+                        range: Range {
+                            gte: Some(1990.0),
+                            ..Range::default()
+                        },
+                    },
+                ],
+                should: vec![],
+                must_not: vec![equals("lang", Value::Str("en and fr".into()))],
+            }
+        );
+    }
+
+    #[test]
+    fn values_are_typed_as_in_json() {
+        let one = |text| parse(text).expect("fine").must.remove(0);
+        assert_eq!(one("a.b = 3"), equals("a.b", Value::Int(3)));
+        assert_eq!(one("a = true"), equals("a", Value::Bool(true)));
+        assert_eq!(one("a = \"3\""), equals("a", Value::Str("3".into())));
+        assert_eq!(
+            one("a = physical entity"),
+            equals("a", Value::Str("physical entity".into()))
+        );
+        assert_eq!(one("a = null"), Condition::IsNull { key: "a".into() });
+        let range = Range {
+            lt: Some(0.5),
+            ..Range::default()
+        };
+        assert_eq!(
+            one("a < 0.5"),
+            Condition::Range {
+                key: "a".into(),
+                range
+            }
+        );
+    }
+
+    #[test]
+    fn json_is_taken_as_it_is() {
+        let text = r#"{"must_not": [{"key": "pos", "match": {"any": ["verb", "noun"]}}]}"#;
+        assert_eq!(
+            parse(text).expect("fine"),
+            Filter::from_json(text).expect("fine")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_its_place() {
+        for (text, place) in [
+            ("", ""),
+            ("verb", "verb"),
+            ("= verb", "= verb"),
+            ("pos =", ""),
+            ("pos ! verb", "! verb"),
+            ("pos = \"verb", "verb"),
+            ("pos = \"a\" or b = 2", " or b"),
+            ("size > large", "large"),
+            ("a b = 1", "a b"),
+            ("a..b = 1", "a..b"),
+            ("pos = verb and ", ""),
+            ("{\"muss\": []}", "muss"),
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains(place), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! JSON lines: one payload, or one whole point, per line.
+//!
+//! A point is `{"id": 7, "vector": [..], "payload": {..}}`, or with `"vectors": {"name": [..]}`; `id` is an
+//! integer or a UUID and may be left out. [`point_json`] writes what [`points`] reads.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Read as _};
+use std::path::Path;
+
+use pando_model::{Payload, Point, PointId, VectorName};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{BadInput, Defaults, Points, Result, open, show};
+
+/// Longest line. A point at every limit takes about 6 MiB as text.
+const LINE_BYTES_MAX: u64 = 16 << 20;
+
+/// Lines of a file, each read into a `T`; empty ones are skipped.
+pub(crate) struct Lines<T> {
+    source: Box<dyn BufRead + Send>,
+    name: String,
+    line: u64,
+    ended: bool,
+    read: fn(&[u8]) -> std::result::Result<T, String>,
+}
+
+impl<T> Lines<T> {
+    fn open(path: &Path, read: fn(&[u8]) -> std::result::Result<T, String>) -> Result<Self> {
+        Ok(Self {
+            source: open(path)?,
+            name: show(path),
+            line: 0,
+            ended: false,
+            read,
+        })
+    }
+
+    fn bad(&self, reason: impl std::fmt::Display) -> BadInput {
+        BadInput(format!("{}: line {}: {reason}", self.name, self.line))
+    }
+
+    fn read(&mut self) -> Result<Option<T>> {
+        loop {
+            self.line += 1;
+            let mut text = Vec::new();
+            let mut limited = self.source.by_ref().take(LINE_BYTES_MAX + 1);
+            let bytes = limited
+                .read_until(b'\n', &mut text)
+                .map_err(|e| self.bad(e))?;
+            if bytes == 0 {
+                return Ok(None);
+            }
+            if text.len() as u64 > LINE_BYTES_MAX {
+                return Err(self.bad(format!("it is over the limit of {LINE_BYTES_MAX} bytes")));
+            }
+            if !text.trim_ascii().is_empty() {
+                return (self.read)(&text)
+                    .map(Some)
+                    .map_err(|reason| self.bad(reason));
+            }
+        }
+    }
+}
+
+impl<T> Iterator for Lines<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let item = self.read().transpose();
+        self.ended = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, String> {
+    serde_json::from_slice(text).map_err(|e| e.to_string())
+}
+
+/// Opens a file of payloads.
+pub(super) fn payloads(path: &Path) -> Result<Lines<Payload>> {
+    Lines::open(path, |text| {
+        Payload::from_json(parse(text)?).map_err(|e| e.to_string())
+    })
+}
+
+/// Opens a file of any JSON.
+pub(crate) fn values<T: DeserializeOwned>(path: &Path) -> Result<Lines<T>> {
+    Lines::open(path, parse)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonPoint {
+    id: Option<JsonId>,
+    vector: Option<Vec<f32>>,
+    #[serde(default)]
+    vectors: BTreeMap<VectorName, Vec<f32>>,
+    #[serde(default)]
+    payload: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum JsonId {
+    Num(u64),
+    Text(String),
+}
+
+/// Opens a file of points. Lines without an id are numbered by their position, from the first id on.
+pub(super) fn points(path: &Path, defaults: Defaults) -> Result<Points> {
+    let name = show(path);
+    let lines = Lines::open(path, parse::<JsonPoint>)?;
+    let points = lines.enumerate().map(move |(row, line)| {
+        point(line?, row as u64, &defaults)
+            .map_err(|reason| BadInput(format!("{name}: point {row}: {reason}")))
+    });
+    Ok(Points {
+        total: None,
+        points: Box::new(points),
+    })
+}
+
+fn point(json: JsonPoint, row: u64, defaults: &Defaults) -> std::result::Result<Point, String> {
+    let id = match json.id {
+        Some(JsonId::Num(n)) => PointId::Num(n),
+        Some(JsonId::Text(text)) => text.parse().map_err(|e| format!("{e}"))?,
+        None => PointId::Num(
+            defaults
+                .first_id
+                .checked_add(row)
+                .ok_or("its number does not fit 64 bits")?,
+        ),
+    };
+    let mut vectors = json.vectors;
+    if let Some(vector) = json.vector {
+        let name = defaults.vector_name.clone();
+        if vectors.insert(name.clone(), vector).is_some() {
+            return Err(format!(
+                "vector {name} is given twice, as `vector` and in `vectors`"
+            ));
+        }
+    }
+    if vectors.is_empty() {
+        return Err("it has no vector".to_owned());
+    }
+    let payload = Payload::from_json(json.payload).map_err(|e| e.to_string())?;
+    Ok(Point {
+        id,
+        vectors,
+        payload,
+    })
+}
+
+/// The JSON form of a point: what [`points`] reads.
+pub(crate) fn point_json(
+    id: PointId,
+    vectors: &BTreeMap<VectorName, Vec<f32>>,
+    payload: Option<&Payload>,
+) -> Value {
+    let mut point = json!({ "id": id_json(id) });
+    let default = VectorName::default();
+    match vectors.get(&default) {
+        Some(vector) if vectors.len() == 1 => point["vector"] = json!(vector),
+        _ if !vectors.is_empty() => {
+            let named = vectors
+                .iter()
+                .map(|(name, vector)| (name.as_str().to_owned(), json!(vector)));
+            point["vectors"] = Value::Object(named.collect());
+        }
+        _ => {}
+    }
+    if let Some(payload) = payload {
+        point["payload"] = payload.to_json();
+    }
+    point
+}
+
+fn id_json(id: PointId) -> Value {
+    match id {
+        PointId::Num(n) => json!(n),
+        PointId::Uuid(uuid) => json!(uuid.to_string()),
+    }
+}
