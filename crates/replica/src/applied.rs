@@ -1,7 +1,7 @@
 //! What a replica has applied, and what it is asked to apply.
 
-use pando_merkle::Digest;
-use pando_model::{LogPosition, Proposal};
+use pando_merkle::{Digest, value_digest};
+use pando_model::{LogPosition, Proposal, Writer};
 use pando_storage::Versioned;
 use pando_storage::codec;
 use serde::{Deserialize, Serialize};
@@ -36,9 +36,9 @@ impl Applied {
 /// Reads what [`Applied::encode_meta`] wrote.
 ///
 /// # Errors
-/// When the bytes are of another version or malformed.
+/// When the bytes are of another version, malformed, or not those that were written.
 pub fn decode_meta(bytes: &[u8]) -> Result<Applied, ReplicaError> {
-    Ok(codec::decode::<StoredApplied>(bytes)?.into())
+    codec::decode::<StoredApplied>(bytes)?.try_into()
 }
 
 /// One log entry.
@@ -67,6 +67,24 @@ pub(crate) struct StoredApplied {
     position: Option<LogPosition>,
     membership: Vec<u8>,
     root: [u8; 32],
+    /// Of the rest: no root covers position and membership.
+    checksum: u64,
+}
+
+impl StoredApplied {
+    fn expected_checksum(&self) -> u64 {
+        let mut w = Writer::new();
+        if let Some(LogPosition {
+            term,
+            leader,
+            index,
+        }) = self.position
+        {
+            w.u64(term).u64(leader).u64(index);
+        }
+        w.bytes(&self.membership).raw(&self.root);
+        value_digest(&w.finish()).truncated()
+    }
 }
 
 impl Versioned for StoredApplied {
@@ -80,20 +98,28 @@ impl Versioned for StoredApplied {
 
 impl From<&Applied> for StoredApplied {
     fn from(a: &Applied) -> Self {
-        Self {
+        let mut stored = Self {
             position: a.position,
             membership: a.membership.clone(),
             root: a.root.0,
-        }
+            checksum: 0,
+        };
+        stored.checksum = stored.expected_checksum();
+        stored
     }
 }
 
-impl From<StoredApplied> for Applied {
-    fn from(s: StoredApplied) -> Self {
-        Self {
+impl TryFrom<StoredApplied> for Applied {
+    type Error = ReplicaError;
+
+    fn try_from(s: StoredApplied) -> Result<Self, ReplicaError> {
+        if s.checksum != s.expected_checksum() {
+            return Err(ReplicaError::BadApplied);
+        }
+        Ok(Self {
             position: s.position,
             membership: s.membership,
             root: Digest(s.root),
-        }
+        })
     }
 }

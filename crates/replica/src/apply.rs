@@ -15,10 +15,9 @@ impl Replica {
     /// When storage fails or an entry is out of order. The replica is then unusable until it is opened anew.
     pub fn apply(&self, entries: Vec<ApplyEntry>) -> Result<Vec<WriteResult>, ReplicaError> {
         let mut writer = self.writer()?;
-        self.clear_garbage(&mut writer)?;
         entries
             .into_iter()
-            .map(|entry| self.or_poison(self.apply_one(&mut writer, entry)))
+            .map(|entry| self.or_poison(|| self.apply_one(&mut writer, entry)))
             .collect()
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use pando_index::CollectionIndex;
 use pando_merkle::{Digest, Key, Tree, collection_root};
-use pando_model::{Definition, PointId};
+use pando_model::{DecodeError, Definition, PointId, Record, Row};
+
+use crate::error::ReplicaError;
 
 /// A collection's part of the state.
 pub(crate) struct Collection {
@@ -33,6 +35,25 @@ impl Collection {
     pub(crate) fn key(&self, id: PointId) -> Key {
         Key::derive(&self.definition.salt, &id.to_bytes())
     }
+}
+
+/// Reads a row as a point of a collection: what the index takes without asking.
+pub(crate) fn point_of(
+    definition: &Definition,
+    key: Key,
+    row: &Row,
+) -> Result<(PointId, Record), ReplicaError> {
+    let tree = definition.tree;
+    let unreadable = |source| ReplicaError::Row { tree, key, source };
+    let id = PointId::from_bytes(&row.id).map_err(unreadable)?;
+    let record = Record::decode(&row.content).map_err(unreadable)?;
+    let schema = &definition.schema;
+    let fits = |(name, values): (_, &Vec<f32>)| schema.check_vector(name, values).is_ok();
+    if record.vectors.is_empty() || !record.vectors.iter().all(fits) {
+        let what = "point: its vectors are not those of its collection";
+        return Err(unreadable(DecodeError::Malformed { what }));
+    }
+    Ok((id, record))
 }
 
 /// The root of a collection whose rows are in `tree`.

@@ -61,8 +61,11 @@ impl Replica {
         if let Some((_, tree)) = &next.dropped {
             writer.dropped.push(*tree);
         }
-        show(&mut self.state.write(), changes, next, applied);
-        self.clear_garbage(writer)
+        // Bound, so that a large index is freed after the lock.
+        let dropped = show(&mut self.state.write(), changes, next, applied);
+        drop(dropped);
+        self.clear_garbage(writer)?;
+        Ok(())
     }
 
     fn rows_batch(&self, changes: &[RowChange<'_>]) -> Result<Batch, ReplicaError> {
@@ -90,7 +93,7 @@ impl Replica {
 /// The rows of the system changes; `None` deletes.
 fn system_rows(changes: &Changes, index: u64) -> Vec<(Key, Option<(Row, Leaf)>)> {
     let row = |change: &SystemChange| match change {
-        SystemChange::Put(row) => (row.id().key(), Some(row.to_row(index))),
+        SystemChange::Put(row) => (row.id().key(), Some(row.to_row(changes.stamp, index))),
         SystemChange::Delete(id) => (id.key(), None),
     };
     changes.system.iter().map(row).collect()
@@ -179,8 +182,8 @@ fn row_changes<'a>(
     rows
 }
 
-/// Shows readers what was committed.
-fn show(state: &mut State, changes: Changes, next: Next, applied: Applied) {
+/// Shows readers what was committed. Returns the collection that was dropped.
+fn show(state: &mut State, changes: Changes, next: Next, applied: Applied) -> Option<Collection> {
     for change in changes.system {
         match change {
             SystemChange::Put(row) => state.catalogue.put(row),
@@ -193,9 +196,9 @@ fn show(state: &mut State, changes: Changes, next: Next, applied: Applied) {
             .collections
             .insert(definition.tree, Collection::new(definition));
     }
-    if let Some((_, tree)) = next.dropped {
-        state.collections.remove(&tree);
-    }
+    let dropped = next
+        .dropped
+        .and_then(|(_, tree)| state.collections.remove(&tree));
     if let (Some((id, tree, root)), Some((_, points))) = (next.touched, changes.points)
         && let Some(collection) = state.collections.get_mut(&id)
     {
@@ -218,4 +221,5 @@ fn show(state: &mut State, changes: Changes, next: Next, applied: Applied) {
         state.last_check = changes.check;
     }
     state.applied = applied;
+    dropped
 }

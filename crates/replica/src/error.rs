@@ -24,6 +24,23 @@ pub enum ReplicaError {
         /// What is wrong.
         source: DecodeError,
     },
+    /// A row on disk is whole, but not the one that the tree names.
+    #[error(
+        "the stored row {key:?} of tree {tree} is not the one its tree names: the data directory is damaged; move \
+         it aside and let the node rejoin under a new id"
+    )]
+    Damaged {
+        /// The tree.
+        tree: TreeId,
+        /// The row.
+        key: Key,
+    },
+    /// The description of a state, stored or of a snapshot, is not what was written.
+    #[error(
+        "the description of an applied state does not match its checksum: stored, it means a damaged data \
+         directory (move it aside, rejoin under a new id); received, a broken peer"
+    )]
+    BadApplied,
     /// The rows on disk are not what they were.
     #[error(
         "the stored state at log index {index} has root {found}, expected {expected}: the data directory is \

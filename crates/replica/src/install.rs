@@ -3,27 +3,27 @@
 //! From the moment the intent says APPLYING there is no way back, and none is needed: the new state is committed by
 //! the cluster, and everything it takes is durable here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use pando_merkle::{Key, Leaf, Tree, diff};
-use pando_model::{PointId, Record, TreeId};
-use pando_storage::{Batch, DigestRow, Laid, RowAddress, StoredKey, StoredRow, codec};
+use pando_model::{PointId, TreeId};
+use pando_storage::{Batch, DigestRow, Laid, Overlay, RowAddress, StoredKey, StoredRow, codec};
 
 use crate::applied::{Applied, StoredApplied};
 use crate::catalogue::Catalogue;
-use crate::collection::{Collection, root_of};
+use crate::collection::{Collection, point_of, root_of};
 use crate::error::ReplicaError;
 use crate::intent::{Intent, Phase};
 use crate::replica::{Replica, Writer};
-use crate::stage::{StagedDelta, read_catalogue, stage_overlay};
+use crate::stage::{StagedDelta, check_not_behind, check_stage, stage_overlay};
 use crate::state::State;
 
 /// The stage is applied in batches of about this many bytes, each shown before the next.
 pub(crate) const INSTALL_BATCH_BYTES: usize = 2 << 20;
-/// Keys of the finished stage cleared per batch.
-const CLEAR_PAGE: usize = 2048;
+/// Keys or rows cleared per batch.
+const CLEAR_PAGE: usize = 1024;
 
 /// A row as it was installed.
 struct Installed {
@@ -39,32 +39,81 @@ impl Replica {
     /// the stage was verified: what they wrote is either in the new state or goes.
     ///
     /// # Errors
-    /// When storage fails or the stage does not make the announced state. The replica is unusable then until it is
-    /// opened anew, which goes on where this stopped.
+    /// [`ReplicaError::StageMismatch`] when the stage does not make the announced state, or the state here is beyond
+    /// it: nothing is installed then. When storage fails the replica is unusable until it is opened anew, which goes
+    /// on where this stopped.
     pub fn install(&self, delta: StagedDelta) -> Result<Applied, ReplicaError> {
         let mut writer = self.writer()?;
-        self.views.give_up_all();
-        let result = self.install_locked(&mut writer, &delta);
-        self.installing.store(false, Ordering::Release);
-        self.or_poison(result)?;
-        Ok(delta.applied)
+        let (current, index) = self.current();
+        let checked = check_not_behind(&delta.applied, index).and_then(|()| {
+            if index == delta.base {
+                return Ok(());
+            }
+            check_stage(self, &current, &delta.trees)
+        });
+        if let Err(error) = checked {
+            if let ReplicaError::StageMismatch { .. } = error {
+                Intent::clear(self.store.as_ref(), self.options.group)?;
+                self.store.flush()?;
+            }
+            return Err(error);
+        }
+        let StagedDelta {
+            applied,
+            trees: target,
+            catalogue,
+            _place,
+            ..
+        } = delta;
+        self.or_poison(|| {
+            self.clear_returning(&mut writer, &target)?;
+            self.views.give_up_all();
+            let trees: Vec<TreeId> = target.keys().copied().collect();
+            let mut batch = Batch::new();
+            Intent::new(Phase::Applying, &applied, &trees, index)
+                .put(&mut batch, self.options.group);
+            self.store.apply(batch)?;
+            self.store.flush()?;
+            fail::fail_point!("install::applying");
+            self.installing.store(true, Ordering::Release);
+            self.install_trees(&current, &target, &catalogue, &applied)?;
+            let gone = self.show_installed(&mut writer, catalogue, &applied)?;
+            self.installing.store(false, Ordering::Release);
+            drop(gone);
+            fail::fail_point!("install::clear");
+            self.clear_stage()
+        })?;
+        Ok(applied)
     }
 
-    fn install_locked(&self, writer: &mut Writer, delta: &StagedDelta) -> Result<(), ReplicaError> {
-        let store = self.store.as_ref();
-        let (applied, target) = (&delta.applied, &delta.trees);
-        let current = self.state.read().trees();
-        let base = self.state.read().applied.index();
-        let catalogue = read_catalogue(self, target.get(&TreeId::SYSTEM).unwrap_or(&Tree::new()))?;
-        let mut deletes = Batch::new();
-        self.stage_deletes(&mut deletes, &current, target)?;
-        let trees: Vec<TreeId> = target.keys().copied().collect();
-        Intent::new(Phase::Applying, applied, &trees, base).put(&mut deletes, self.options.group);
-        store.apply(deletes)?;
-        store.flush()?;
-        fail::fail_point!("install::applying");
-        self.installing.store(true, Ordering::Release);
-        self.prepare_collections(&catalogue);
+    /// Finishes clearing dropped trees that the new state has after all: what is left of them is not in its tree.
+    fn clear_returning(
+        &self,
+        writer: &mut Writer,
+        target: &BTreeMap<TreeId, Tree>,
+    ) -> Result<(), ReplicaError> {
+        let (returning, dropped) = std::mem::take(&mut writer.dropped)
+            .into_iter()
+            .partition(|tree| target.contains_key(tree));
+        writer.dropped = dropped;
+        let returning: Vec<TreeId> = returning;
+        for tree in returning {
+            let store = self.store.as_ref();
+            self.clear_pages(|batch| self.rows.delete_page(store, batch, tree, CLEAR_PAGE))?;
+        }
+        Ok(())
+    }
+
+    /// Makes storage, trees and indexes those of the new state, and storage durable.
+    fn install_trees(
+        &self,
+        current: &BTreeMap<TreeId, Tree>,
+        target: &BTreeMap<TreeId, Tree>,
+        catalogue: &Catalogue,
+        applied: &Applied,
+    ) -> Result<(), ReplicaError> {
+        // Waits for readers that came before `installing` was set; none comes in afterwards.
+        self.prepare_collections(catalogue);
         let none = Tree::new();
         for (id, tree) in target {
             self.install_tree(*id, current.get(id).unwrap_or(&none), tree, applied.index())?;
@@ -74,34 +123,8 @@ impl Replica {
             StoredKey::Meta.encode(self.options.group),
             codec::encode(&StoredApplied::from(applied)),
         );
-        store.apply(meta)?;
-        store.flush()?;
-        self.show_installed(writer, catalogue, applied)?;
-        fail::fail_point!("install::clear");
-        self.clear_stage()
-    }
-
-    /// Lays down the deletes the session could not know of: keys written since, and absent from the new state.
-    /// With them the stage alone says what to do, which is what recovery needs.
-    fn stage_deletes(
-        &self,
-        batch: &mut Batch,
-        current: &BTreeMap<TreeId, Tree>,
-        target: &BTreeMap<TreeId, Tree>,
-    ) -> Result<(), ReplicaError> {
-        let overlay = stage_overlay(self);
-        for (id, tree) in target {
-            let Some(current) = current.get(id) else {
-                continue;
-            };
-            for change in diff(current, tree).filter(|change| change.to.is_none()) {
-                overlay.delete(batch, RowAddress::new(*id, change.key));
-                if batch.bytes() >= INSTALL_BATCH_BYTES {
-                    self.store.apply(std::mem::take(batch))?;
-                }
-            }
-        }
-        Ok(())
+        self.store.apply(meta)?;
+        Ok(self.store.flush()?)
     }
 
     /// Makes room for collections that are new; those that go are dropped from memory when all is installed.
@@ -212,23 +235,22 @@ impl Replica {
             let Some(collection) = &mut collection else {
                 continue;
             };
-            let unreadable = |source| ReplicaError::Row {
-                tree: id,
-                key,
-                source,
-            };
             match (put, previous) {
                 (Some(stored), _) => {
-                    let point = PointId::from_bytes(&stored.row.id).map_err(unreadable)?;
-                    let record = Record::decode(&stored.row.content).map_err(unreadable)?;
+                    let (point, record) = point_of(&collection.definition, key, &stored.row)?;
                     collection
                         .index
                         .upsert(point, &record.vectors, record.payload);
                 }
                 (None, Some(previous)) => {
+                    let point = PointId::from_bytes(&previous);
                     collection
                         .index
-                        .remove(PointId::from_bytes(&previous).map_err(unreadable)?);
+                        .remove(point.map_err(|source| ReplicaError::Row {
+                            tree: id,
+                            key,
+                            source,
+                        })?);
                 }
                 (None, None) => {}
             }
@@ -236,18 +258,20 @@ impl Replica {
         Ok(())
     }
 
-    /// The new state is whole: checks its root, and shows it.
+    /// The new state is whole: checks its root, and shows it. Returns the collections that are gone.
     fn show_installed(
         &self,
         writer: &mut Writer,
         catalogue: Catalogue,
         applied: &Applied,
-    ) -> Result<(), ReplicaError> {
+    ) -> Result<Vec<Collection>, ReplicaError> {
         let mut state = self.state.write();
-        let kept: Vec<TreeId> = catalogue.collections.values().map(|d| d.tree).collect();
-        let gone = state.collections.keys().filter(|tree| !kept.contains(tree));
-        writer.dropped.extend(gone.copied().collect::<Vec<_>>());
-        state.collections.retain(|tree, _| kept.contains(tree));
+        let kept: BTreeSet<TreeId> = catalogue.collections.values().map(|d| d.tree).collect();
+        let gone: BTreeMap<TreeId, Collection> = state
+            .collections
+            .extract_if(.., |tree, _| !kept.contains(tree))
+            .collect();
+        writer.dropped.extend(gone.keys());
         for definition in catalogue.collections.values() {
             if let Some(collection) = state.collections.get_mut(&definition.tree) {
                 collection.definition = Arc::clone(definition);
@@ -265,24 +289,18 @@ impl Replica {
             });
         }
         state.applied = applied.clone();
-        Ok(())
+        Ok(gone.into_values().collect())
     }
 
     /// Removes the intent and the stage, in this order: a stage without an intent is only something to resume.
     pub(crate) fn clear_stage(&self) -> Result<(), ReplicaError> {
-        let store = self.store.as_ref();
-        Intent::clear(store, self.options.group)?;
-        store.flush()?;
-        let overlay = stage_overlay(self);
-        self.delete_pages(|batch| overlay.clear_page(store, batch, CLEAR_PAGE))
+        Intent::clear(self.store.as_ref(), self.options.group)?;
+        self.store.flush()?;
+        self.clear_overlay(&stage_overlay(self))
     }
 
-    /// Forgets what was staged: the leader's state turned out to be equal, or the operator wants a fresh start.
-    ///
-    /// # Errors
-    /// When storage fails.
-    pub fn discard_stage(&self) -> Result<(), ReplicaError> {
-        let _writer = self.writer()?;
-        self.clear_stage()
+    /// Removes all that is in an overlay.
+    pub(crate) fn clear_overlay(&self, overlay: &Overlay) -> Result<(), ReplicaError> {
+        self.clear_pages(|batch| overlay.clear_page(self.store.as_ref(), batch, CLEAR_PAGE))
     }
 }

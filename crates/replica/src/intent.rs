@@ -68,10 +68,8 @@ impl Intent {
     }
 
     /// The state the install ends in, and the trees it has.
-    pub(crate) fn into_target(self) -> (Applied, Vec<TreeId>) {
-        (
-            self.applied.into(),
-            self.trees.into_iter().map(TreeId).collect(),
-        )
+    pub(crate) fn into_target(self) -> Result<(Applied, Vec<TreeId>), ReplicaError> {
+        let trees = self.trees.into_iter().map(TreeId).collect();
+        Ok((self.applied.try_into()?, trees))
     }
 }

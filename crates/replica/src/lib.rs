@@ -18,6 +18,7 @@ mod catalogue;
 mod collection;
 mod commit;
 mod error;
+mod garbage;
 mod install;
 mod intent;
 mod open;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pando_merkle::Key;
-use pando_model::{PointId, Record, TreeId};
+use pando_model::TreeId;
 use pando_storage::{KvStore, Rows, StoredKey, StoredRow, codec};
+use pando_sync::row_bytes;
 use parking_lot::{Mutex, RwLock};
 
-use crate::applied::StoredApplied;
-use crate::collection::{Collection, root_of};
+use crate::applied::{Applied, StoredApplied};
+use crate::collection::{Collection, point_of, root_of};
 use crate::error::ReplicaError;
 use crate::options::ReplicaOptions;
 use crate::replica::{Replica, Writer};
@@ -45,20 +46,18 @@ impl Replica {
         replica.clear_views()?;
         replica.recover_install(log_purged)?;
         let state = replica.load()?;
-        replica.clear_orphans(&state)?;
+        replica.writer.lock().dropped = replica.orphans(&state)?;
         *replica.state.write() = state;
         Ok(replica)
     }
 
     fn load(&self) -> Result<State, ReplicaError> {
         let mut state = State::empty();
-        let meta = self
-            .store
-            .get(&StoredKey::Meta.encode(self.options.group))?;
-        if let Some(bytes) = meta {
-            state.applied = codec::decode::<StoredApplied>(&bytes)?.into();
+        if let Some(applied) = self.stored_applied()? {
+            state.applied = applied;
         }
-        self.for_each_row(TreeId::SYSTEM, |key, stored| {
+        let index = state.applied.index();
+        self.for_each_row(TreeId::SYSTEM, index, |key, stored| {
             state.system.insert(key, stored.leaf);
             let row = SystemRow::from_row(&stored.row);
             let tree = TreeId::SYSTEM;
@@ -68,7 +67,8 @@ impl Replica {
             Ok(())
         })?;
         for definition in state.catalogue.collections.values() {
-            let collection = self.load_collection(Collection::new(Arc::clone(definition)))?;
+            let collection =
+                self.load_collection(Collection::new(Arc::clone(definition)), index)?;
             state.collections.insert(definition.tree, collection);
         }
         let (found, expected) = (state.compute_root(), state.applied.root);
@@ -83,12 +83,22 @@ impl Replica {
         Ok(state)
     }
 
-    fn load_collection(&self, mut collection: Collection) -> Result<Collection, ReplicaError> {
-        let tree = collection.definition.tree;
-        self.for_each_row(tree, |key, stored| {
-            let unreadable = |source| ReplicaError::Row { tree, key, source };
-            let id = PointId::from_bytes(&stored.row.id).map_err(unreadable)?;
-            let record = Record::decode(&stored.row.content).map_err(unreadable)?;
+    /// How far the stored state is.
+    pub(crate) fn stored_applied(&self) -> Result<Option<Applied>, ReplicaError> {
+        let key = StoredKey::Meta.encode(self.options.group);
+        let Some(bytes) = self.store.get(&key)? else {
+            return Ok(None);
+        };
+        codec::decode::<StoredApplied>(&bytes)?.try_into().map(Some)
+    }
+
+    fn load_collection(
+        &self,
+        mut collection: Collection,
+        index: u64,
+    ) -> Result<Collection, ReplicaError> {
+        self.for_each_row(collection.definition.tree, index, |key, stored| {
+            let (id, record) = point_of(&collection.definition, key, &stored.row)?;
             collection.tree.insert(key, stored.leaf);
             collection.index.upsert(id, &record.vectors, record.payload);
             Ok(())
@@ -97,10 +107,12 @@ impl Replica {
         Ok(collection)
     }
 
-    /// Reads every row of a tree, checked against its digest.
+    /// Reads every row of a tree, checked against its digest. The hints, which no digest covers, are checked too: the
+    /// planner goes by sizes, and recovery by indexes.
     fn for_each_row(
         &self,
         tree: TreeId,
+        index: u64,
         mut visit: impl FnMut(Key, StoredRow) -> Result<(), ReplicaError>,
     ) -> Result<(), ReplicaError> {
         let mut after = None;
@@ -111,18 +123,13 @@ impl Replica {
             };
             after = Some(*last);
             for (key, stored) in page {
+                if u64::from(stored.leaf.bytes) != row_bytes(&stored.row)
+                    || stored.leaf.index > index
+                {
+                    return Err(ReplicaError::Damaged { tree, key });
+                }
                 visit(key, stored)?;
             }
         }
-    }
-
-    /// Deletes the rows of collections that were dropped shortly before the last process ended.
-    fn clear_orphans(&self, state: &State) -> Result<(), ReplicaError> {
-        for tree in (TreeId::SYSTEM.0 + 1..state.catalogue.next_tree).map(TreeId) {
-            if !state.collections.contains_key(&tree) {
-                self.delete_tree(tree)?;
-            }
-        }
-        Ok(())
     }
 }

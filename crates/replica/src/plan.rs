@@ -30,6 +30,8 @@ pub(crate) struct Plan {
 /// What an entry changes. One entry changes the points of one collection at most.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
+    /// The entry's stamp: the version of every row it writes.
+    pub(crate) stamp: Stamp,
     pub(crate) system: Vec<SystemChange>,
     pub(crate) points: Option<(TreeId, Vec<PointChange>)>,
     pub(crate) check: Option<CheckReport>,
@@ -107,6 +109,7 @@ pub(crate) fn plan(
         Err(Refusal::Replica(failed)) => return Err(failed),
     };
     planner.remember(proposal, &result, &mut changes);
+    changes.stamp = stamp;
     Ok(Plan { result, changes })
 }
 
@@ -120,9 +123,10 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn command(&self, command: &Command) -> Planned {
+        // Whoever proposed it has checked it; but what is in the log is applied, and nothing may depend on that.
+        command.validate()?;
         match command {
             Command::CreateCollection { name, schema, salt } => {
-                schema.validate()?;
                 self.create(name, |tree| Definition {
                     name: name.clone(),
                     tree,

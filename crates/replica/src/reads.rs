@@ -1,4 +1,7 @@
-//! Reads: what a client asks, answered from the last committed state.
+//! Reads: what a client asks, answered from one committed state.
+//!
+//! A commit reaches storage shortly before it is shown. So a row read from storage counts only if it is the one that
+//! the tree names; if it is not, the read saw a commit halfway and is repeated with the writer held off.
 
 use std::sync::Arc;
 
@@ -9,8 +12,22 @@ use pando_model::{
 use pando_storage::RowAddress;
 
 use crate::collection::Collection;
+use crate::error::ReplicaError;
 use crate::replica::Replica;
 use crate::state::State;
+
+/// Why a read came to nothing.
+enum Unread {
+    /// A row in storage is not the one the state names.
+    Torn(RowAddress),
+    Error(ReadError),
+}
+
+impl<E: Into<ReadError>> From<E> for Unread {
+    fn from(e: E) -> Self {
+        Self::Error(e.into())
+    }
+}
 
 impl Replica {
     /// The definition behind a name or an alias.
@@ -64,16 +81,24 @@ impl Replica {
         name: &CollectionName,
         mut queries: Vec<SearchQuery>,
     ) -> Result<Vec<Vec<Hit>>, ReadError> {
-        let state = self.readable()?;
+        self.read(|state| self.search_in(state, name, &mut queries))
+    }
+
+    fn search_in(
+        &self,
+        state: &State,
+        name: &CollectionName,
+        queries: &mut [SearchQuery],
+    ) -> Result<Vec<Vec<Hit>>, Unread> {
         let collection = state.collection(name)?;
-        for query in &mut queries {
+        for query in queries.iter_mut() {
             query.validate()?;
             collection
                 .definition
                 .schema
                 .normalise(&query.vector_name, &mut query.vector)?;
         }
-        let found = collection.index.search(&queries)?;
+        let found = collection.index.search(queries)?;
         let hits = queries.iter().zip(found).map(|(query, scored)| {
             let mut hits = Vec::with_capacity(scored.len());
             for scored in scored {
@@ -104,12 +129,13 @@ impl Replica {
         with_payload: bool,
         with_vectors: &WithVectors,
     ) -> Result<Vec<StoredPoint>, ReadError> {
-        let state = self.readable()?;
-        let collection = state.collection(name)?;
-        let points = ids
-            .iter()
-            .map(|id| self.point(collection, *id, with_payload, with_vectors));
-        points.filter_map(Result::transpose).collect()
+        self.read(|state| {
+            let collection = state.collection(name)?;
+            let points = ids
+                .iter()
+                .map(|id| self.point(collection, *id, with_payload, with_vectors));
+            points.filter_map(Result::transpose).collect()
+        })
     }
 
     /// A page of points in id order.
@@ -122,18 +148,18 @@ impl Replica {
         query: &ScrollQuery,
     ) -> Result<ScrollPage, ReadError> {
         query.validate()?;
-        let state = self.readable()?;
-        let collection = state.collection(name)?;
-        let (ids, next) = collection
-            .index
-            .scroll(query.filter.as_ref(), query.from, query.limit);
-        let points = ids
-            .into_iter()
-            .map(|id| self.point(collection, id, query.with_payload, &query.with_vectors));
-        let points = points
-            .filter_map(Result::transpose)
-            .collect::<Result<_, _>>()?;
-        Ok(ScrollPage { points, next })
+        self.read(|state| {
+            let collection = state.collection(name)?;
+            let (ids, next) =
+                (collection.index).scroll(query.filter.as_ref(), query.from, query.limit);
+            let points = ids
+                .into_iter()
+                .map(|id| self.point(collection, id, query.with_payload, &query.with_vectors));
+            let points = points
+                .filter_map(Result::transpose)
+                .collect::<Result<_, _>>()?;
+            Ok(ScrollPage { points, next })
+        })
     }
 
     /// How many points pass.
@@ -148,42 +174,53 @@ impl Replica {
         Ok(state.collection(name)?.index.count(query.filter.as_ref()))
     }
 
-    /// One point, if it exists. Version and payload come without its content; vectors need it.
+    /// Reads from one state, whole.
+    fn read<T>(&self, mut read: impl FnMut(&State) -> Result<T, Unread>) -> Result<T, ReadError> {
+        match read(&*self.readable()?) {
+            Ok(value) => return Ok(value),
+            Err(Unread::Error(error)) => return Err(error),
+            Err(Unread::Torn(_)) => {}
+        }
+        let _writer = self.writer().map_err(|e| ReadError::NotServing {
+            reason: e.to_string(),
+        })?;
+        read(&*self.readable()?).map_err(|unread| match unread {
+            Unread::Error(error) => error,
+            Unread::Torn(RowAddress { tree, key }) => ReadError::Storage {
+                detail: ReplicaError::Damaged { tree, key }.to_string(),
+            },
+        })
+    }
+
+    /// One point, if it exists. Payload comes without its content; version and vectors are stored.
     fn point(
         &self,
         collection: &Collection,
         id: PointId,
         with_payload: bool,
         with_vectors: &WithVectors,
-    ) -> Result<Option<StoredPoint>, ReadError> {
+    ) -> Result<Option<StoredPoint>, Unread> {
         let Some(payload) = collection.index.payload(id) else {
             return Ok(None);
         };
         let broken = |detail: String| ReadError::Storage { detail };
         let at = RowAddress::new(collection.definition.tree, collection.key(id));
+        let named = collection.tree.get(&at.key).map(|leaf| leaf.digest);
         let store = self.store.as_ref();
-        let (version, vectors, payload) = match with_vectors {
+        let (version, vectors) = match with_vectors {
             WithVectors::None => {
-                let digest = self
-                    .rows
-                    .digest(store, at)
-                    .map_err(|e| broken(e.to_string()))?;
-                let Some(digest) = digest else {
-                    return Ok(None);
-                };
-                (digest.version, Default::default(), payload.clone())
+                let digest = self.rows.digest(store, at);
+                let digest = digest.map_err(|e| broken(e.to_string()))?;
+                let digest = digest.filter(|digest| Some(digest.leaf().digest) == named);
+                (digest.ok_or(Unread::Torn(at))?.version, Default::default())
             }
             WithVectors::All => {
-                let stored = self
-                    .rows
-                    .get(store, at)
-                    .map_err(|e| broken(e.to_string()))?;
-                let Some(stored) = stored else {
-                    return Ok(None);
-                };
-                let record =
-                    Record::decode(&stored.row.content).map_err(|e| broken(e.to_string()))?;
-                (stored.row.version, record.vectors, record.payload)
+                let stored = self.rows.get(store, at);
+                let stored = stored.map_err(|e| broken(e.to_string()))?;
+                let stored = stored.filter(|stored| Some(stored.leaf.digest) == named);
+                let row = stored.ok_or(Unread::Torn(at))?.row;
+                let record = Record::decode(&row.content).map_err(|e| broken(e.to_string()))?;
+                (row.version, record.vectors)
             }
         };
         let payload = with_payload.then(|| payload.decode()).transpose();

@@ -18,17 +18,21 @@ const PAGE: usize = 512;
 impl Replica {
     /// Finishes or forgets an interrupted install.
     ///
-    /// APPLYING always rolls forward: the state may be a mixture, and the new one is committed by the cluster. STAGED
-    /// rolls forward if the log was purged past it, for then only the new state leads on; else the old state is whole
-    /// and the log goes on from it, and the intent is dropped (the staged rows stay, for the next session).
+    /// APPLYING always rolls forward: the state may be a mixture, and the new one is committed by the cluster. With
+    /// STAGED the old state is whole. As long as the log goes on from it, the intent is dropped (the staged rows
+    /// stay, for the next session); if the log was purged past it, only the new state leads on, and it rolls forward.
+    /// An intent that the log has overtaken since is dropped: applied never goes back.
     pub(crate) fn recover_install(&self, log_purged: Option<u64>) -> Result<(), ReplicaError> {
         let store = self.store.as_ref();
         let Some(intent) = Intent::read(store, self.options.group)? else {
             return Ok(());
         };
         let (phase, base) = (intent.phase, intent.base);
-        let (applied, trees) = intent.into_target();
-        if phase == Phase::Staged && log_purged.is_none_or(|purged| purged < applied.index()) {
+        let (applied, trees) = intent.into_target()?;
+        let at = self.stored_applied()?.and_then(|stored| stored.position);
+        let log_goes_on = log_purged.is_none_or(|purged| at.is_some_and(|at| purged <= at.index));
+        let overtaken = at.is_some_and(|at| at.index >= applied.index());
+        if phase == Phase::Staged && (log_goes_on || overtaken) {
             Intent::clear(store, self.options.group)?;
             return Ok(store.flush()?);
         }
@@ -105,8 +109,6 @@ impl Replica {
     /// Removes the pre-images of views that did not outlive the last process.
     pub(crate) fn clear_views(&self) -> Result<(), ReplicaError> {
         let group = self.options.group;
-        self.delete_pages(|batch| {
-            Overlay::clear_views_page(group, self.store.as_ref(), batch, PAGE)
-        })
+        self.clear_pages(|batch| Overlay::clear_views_page(group, self.store.as_ref(), batch, PAGE))
     }
 }

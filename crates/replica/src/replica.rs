@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pando_merkle::Digest;
 use pando_model::{CheckReport, ReadError, TreeId};
-use pando_storage::{KvStore, Rows};
+use pando_storage::{KvStore, OverlayId, Rows};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::applied::Applied;
@@ -36,8 +36,24 @@ pub struct Replica {
 /// What only the writer touches.
 #[derive(Default)]
 pub(crate) struct Writer {
-    /// Trees of dropped collections whose rows are still stored because a view may read them.
+    /// Trees of dropped collections whose rows are still stored.
     pub(crate) dropped: Vec<TreeId>,
+    /// Overlays of dropped views that are still stored.
+    pub(crate) overlays: Vec<OverlayId>,
+}
+
+/// Poisons when it is dropped before the work is whole, be it by an error or by a panic.
+struct Halfway<'a> {
+    poisoned: &'a AtomicBool,
+    whole: bool,
+}
+
+impl Drop for Halfway<'_> {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.poisoned.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// A replica's figures.
@@ -141,10 +157,16 @@ impl Replica {
     }
 
     /// Runs the part of a write that must not stop halfway; if it does, nothing is served any more.
-    pub(crate) fn or_poison<T>(&self, result: Result<T, ReplicaError>) -> Result<T, ReplicaError> {
-        if result.is_err() {
-            self.poisoned.store(true, Ordering::Release);
-        }
+    pub(crate) fn or_poison<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, ReplicaError>,
+    ) -> Result<T, ReplicaError> {
+        let mut halfway = Halfway {
+            poisoned: &self.poisoned,
+            whole: false,
+        };
+        let result = work();
+        halfway.whole = result.is_ok();
         result
     }
 }

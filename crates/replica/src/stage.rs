@@ -1,13 +1,12 @@
 //! The follower's side of a catch-up, up to the intent: what differs is kept durably, then checked.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use pando_merkle::{Tree, diff};
-use pando_model::TreeId;
-use pando_storage::keys::OverlayId;
-use pando_storage::{Batch, DigestRow, KvStore, Laid, Overlay, RowAddress, leaf_of};
+use pando_merkle::{Change, Tree, diff};
+use pando_model::{PointId, Record, Row, TreeId};
+use pando_storage::{Batch, DigestRow, KvStore, Laid, Overlay, OverlayId, RowAddress, leaf_of};
 use pando_sync::{Base, Op, SnapshotHeader, Staged, header_root};
 
 use crate::applied::{Applied, decode_meta};
@@ -33,7 +32,7 @@ pub struct Stage {
 }
 
 /// The one stage's place; given back when dropped.
-struct Place(Arc<AtomicBool>);
+pub(crate) struct Place(Arc<AtomicBool>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -41,12 +40,25 @@ impl Drop for Place {
     }
 }
 
+/// A row that nobody can read is refused as it comes, not when it is installed.
+fn check_readable(RowAddress { tree, key }: RowAddress, row: &Row) -> Result<(), ReplicaError> {
+    let readable = if tree == TreeId::SYSTEM {
+        SystemRow::from_row(row).map(drop)
+    } else {
+        PointId::from_bytes(&row.id).and_then(|_| Record::decode(&row.content).map(drop))
+    };
+    readable.map_err(|source| ReplicaError::Row { tree, key, source })
+}
+
 /// A verified delta whose intent is durable: all that is left to do is to install it.
 pub struct StagedDelta {
     pub(crate) applied: Applied,
     pub(crate) trees: BTreeMap<TreeId, Tree>,
+    pub(crate) catalogue: Catalogue,
+    /// Log index of the state it was checked against.
+    pub(crate) base: u64,
     /// Kept until the install is over, so that nothing else is staged meanwhile.
-    _place: Place,
+    pub(crate) _place: Place,
 }
 
 impl StagedDelta {
@@ -79,6 +91,12 @@ impl Replica {
             return Err(ReplicaError::StageBusy);
         }
         let place = Place(Arc::clone(&self.staging));
+        {
+            let _writer = self.writer()?;
+            // Of a delta that was never installed: what is staged from here on is no longer what it promises.
+            Intent::clear(self.store.as_ref(), self.options.group)?;
+            self.store.flush()?;
+        }
         let (applied, mut trees) = {
             let state = self.state.read();
             (state.applied.clone(), state.trees())
@@ -149,6 +167,7 @@ impl Stage {
             let at = RowAddress::new(tree, key);
             match op {
                 Op::Put(row) => {
+                    check_readable(at, &row)?;
                     overlay.put(&mut batch, at, &row, &leaf_of(&row, self.base.index))?
                 }
                 Op::Delete => overlay.delete(&mut batch, at),
@@ -189,12 +208,11 @@ impl Stage {
         fail::fail_point!("stage::staged");
         let applied = decode_meta(&header.meta)?;
         check_header(header, &applied, &trees)?;
-        let base = {
-            let state = replica.state.read();
-            check_rows(&replica, &state.trees(), &trees)?;
-            check_catalogue(&replica, header, &trees)?;
-            state.applied.index()
-        };
+        // Taken out, so that nobody waits for the checks. What is applied meanwhile, install checks again.
+        let (current, base) = replica.current();
+        check_not_behind(&applied, base)?;
+        check_stage(&replica, &current, &trees)?;
+        let catalogue = check_catalogue(&replica, header, &trees)?;
         let ids: Vec<TreeId> = trees.keys().copied().collect();
         let mut batch = Batch::new();
         Intent::new(Phase::Staged, &applied, &ids, base).put(&mut batch, replica.options.group);
@@ -206,8 +224,18 @@ impl Stage {
         Ok(StagedDelta {
             applied,
             trees,
+            catalogue,
+            base,
             _place: self.place,
         })
+    }
+}
+
+impl Replica {
+    /// All trees, and the log index they are at.
+    pub(crate) fn current(&self) -> (BTreeMap<TreeId, Tree>, u64) {
+        let state = self.state.read();
+        (state.trees(), state.applied.index())
     }
 }
 
@@ -247,30 +275,100 @@ fn check_header(
     Ok(())
 }
 
-/// Every row the new state has and the old one has not must be in the stage.
-fn check_rows(
+/// A state is replaced by one at the same log index (a repair) or a later one.
+pub(crate) fn check_not_behind(applied: &Applied, current: u64) -> Result<(), ReplicaError> {
+    if applied.index() < current {
+        return Err(mismatch(format!(
+            "the announced state is at log index {}, behind {current}, which is applied here",
+            applied.index()
+        )));
+    }
+    Ok(())
+}
+
+/// Sees to it that the stage, laid over the current state, makes the target, all of it and nothing else, since that
+/// is what recovery will do. Deletes that the session could not know of (of keys written since it began, and absent
+/// from the target) are laid down here.
+pub(crate) fn check_stage(
     replica: &Replica,
     current: &BTreeMap<TreeId, Tree>,
     target: &BTreeMap<TreeId, Tree>,
 ) -> Result<(), ReplicaError> {
-    let overlay = stage_overlay(replica);
-    let none = Tree::new();
-    for (id, tree) in target {
-        for change in diff(current.get(id).unwrap_or(&none), tree) {
-            let Some(to) = change.to else { continue };
-            let at = RowAddress::new(*id, change.key);
-            match overlay.head(replica.store.as_ref(), at)? {
-                Some(Laid::Put(digest)) if digest.leaf().digest == to.digest => {}
-                _ => {
-                    return Err(mismatch(format!(
-                        "row {:?} of tree {id} is not staged",
-                        at.key
-                    )));
-                }
-            }
+    let (overlay, store) = (stage_overlay(replica), replica.store.as_ref());
+    let digest = |trees: &BTreeMap<TreeId, Tree>, at: RowAddress| {
+        let leaf = trees.get(&at.tree).and_then(|tree| tree.get(&at.key));
+        leaf.map(|leaf| leaf.digest)
+    };
+    let (mut puts, mut deletes) = (0_u64, 0_u64);
+    for change in changes(current, target) {
+        match change.1.to {
+            Some(_) => puts += 1,
+            None => deletes += 1,
         }
     }
+    if puts + deletes == 0 {
+        // Whatever an earlier session left has been overtaken.
+        return replica.clear_overlay(&overlay);
+    }
+    let (mut staged_puts, mut staged_deletes, mut stale) = (0, 0, None);
+    for_each_staged(store, &overlay, |at, laid| {
+        if !target.contains_key(&at.tree) {
+            return;
+        }
+        let (from, to) = (digest(current, at), digest(target, at));
+        let staged = match laid {
+            Laid::Put(head) => Some(head.leaf().digest),
+            Laid::Delete => None,
+        };
+        if staged != to {
+            stale = Some(at);
+        } else if from != to {
+            staged_puts += u64::from(to.is_some());
+            staged_deletes += u64::from(to.is_none());
+        }
+    })?;
+    if let Some(RowAddress { tree, key }) = stale {
+        return Err(mismatch(format!(
+            "row {key:?} of tree {tree} is staged as another than announced"
+        )));
+    }
+    if staged_puts != puts {
+        return Err(mismatch(format!(
+            "{staged_puts} rows are staged, not the {puts} that differ"
+        )));
+    }
+    if staged_deletes != deletes {
+        lay_deletes(store, &overlay, current, target)?;
+    }
     Ok(())
+}
+
+fn lay_deletes(
+    store: &dyn KvStore,
+    overlay: &Overlay,
+    current: &BTreeMap<TreeId, Tree>,
+    target: &BTreeMap<TreeId, Tree>,
+) -> Result<(), ReplicaError> {
+    let mut batch = Batch::new();
+    for (tree, change) in changes(current, target).filter(|(_, change)| change.to.is_none()) {
+        overlay.delete(&mut batch, RowAddress::new(tree, change.key));
+        if batch.bytes() >= STAGE_BATCH_BYTES {
+            store.apply(std::mem::take(&mut batch))?;
+        }
+    }
+    Ok(store.apply(batch)?)
+}
+
+/// What differs in the trees that stay.
+fn changes<'a>(
+    current: &'a BTreeMap<TreeId, Tree>,
+    target: &'a BTreeMap<TreeId, Tree>,
+) -> impl Iterator<Item = (TreeId, Change)> + 'a {
+    static NONE: LazyLock<Tree> = LazyLock::new(Tree::new);
+    target.iter().flat_map(|(id, tree)| {
+        let current = current.get(id).unwrap_or(&NONE);
+        diff(current, tree).map(|change| (*id, change))
+    })
 }
 
 /// The collections announced must be those of the system tree as it will be.
@@ -278,7 +376,7 @@ fn check_catalogue(
     replica: &Replica,
     header: &SnapshotHeader,
     trees: &BTreeMap<TreeId, Tree>,
-) -> Result<(), ReplicaError> {
+) -> Result<Catalogue, ReplicaError> {
     let system = trees
         .get(&TreeId::SYSTEM)
         .ok_or_else(|| mismatch("no system tree"))?;
@@ -297,11 +395,11 @@ fn check_catalogue(
             "the collections announced are not those of the catalogue",
         ));
     }
-    Ok(())
+    Ok(catalogue)
 }
 
 /// The catalogue of a system tree whose rows are stored or staged.
-pub(crate) fn read_catalogue(replica: &Replica, system: &Tree) -> Result<Catalogue, ReplicaError> {
+fn read_catalogue(replica: &Replica, system: &Tree) -> Result<Catalogue, ReplicaError> {
     let overlay = stage_overlay(replica);
     let store = replica.store.as_ref();
     let mut catalogue = Catalogue::default();

@@ -85,8 +85,10 @@ impl SystemRow {
         }
     }
 
-    /// The row as it is stored, and its leaf.
-    pub(crate) fn to_row(&self, index: u64) -> (Row, Leaf) {
+    /// The row as it is stored, and its leaf. The version is the stamp of the entry that writes it, which no other
+    /// entry's is: so a row that changes never becomes again what it was (an alias moved there and back would), which
+    /// is what lets a follower apply entries while it stages.
+    pub(crate) fn to_row(&self, version: Stamp, index: u64) -> (Row, Leaf) {
         let mut w = Writer::new();
         match self {
             Self::Counters { clock, next_tree } => w.raw(&clock.to_bytes()).u32(*next_tree),
@@ -99,7 +101,7 @@ impl SystemRow {
         };
         let row = Row {
             id: self.id().to_bytes(),
-            version: [0; 16],
+            version: version.to_bytes(),
             content: w.finish(),
         };
         let leaf = leaf_of(&row, index);
@@ -204,7 +206,7 @@ mod tests {
             },
         ];
         for system in rows {
-            let (row, _) = system.to_row(1);
+            let (row, _) = system.to_row(Stamp::at(8), 1);
             assert_eq!(SystemRow::from_row(&row).expect("own row"), system);
             let mut cut = row.clone();
             cut.content.pop();

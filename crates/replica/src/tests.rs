@@ -1,1 +1,7 @@
+//! A replica against its store, its log and its peers.
 
+mod harness;
+mod script;
+
+mod catch_up;
+mod crash;

@@ -10,22 +10,19 @@ use std::sync::{Arc, Weak};
 
 use pando_merkle::{Key, Leaf, Tree};
 use pando_model::{GroupId, Row, TreeId};
-use pando_storage::keys::OverlayId;
-use pando_storage::{Batch, KvStore, Laid, Overlay, RowAddress, Rows, StorageError};
+use pando_storage::{Batch, KvStore, Laid, Overlay, OverlayId, RowAddress, Rows, StorageError};
 use pando_sync::{SnapshotHeader, Source, TreeHeader};
 use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::applied::Applied;
 use crate::error::ReplicaError;
-use crate::replica::{Replica, Writer};
+use crate::replica::Replica;
 use crate::state::State;
 use crate::system_row::SYSTEM_SALT;
 
 /// Pre-images are laid down in batches of about this many bytes.
 const CAPTURE_BATCH_BYTES: usize = 1 << 20;
-/// Rows or keys cleared per batch when garbage is collected.
-const CLEAR_PAGE: usize = 512;
 /// From this many keys on, rows that are neighbours in storage are looked for in one scan.
 const SCAN_FROM: usize = 8;
 
@@ -52,7 +49,6 @@ pub struct FrozenView {
     store: Arc<dyn KvStore>,
     rows: Rows,
     shared: Arc<Shared>,
-    garbage: Arc<Mutex<Vec<OverlayId>>>,
 }
 
 /// What the writer needs of a view.
@@ -63,6 +59,7 @@ struct Shared {
     captured: Mutex<BTreeSet<RowAddress>>,
     bytes: AtomicU64,
     given_up: AtomicBool,
+    garbage: Arc<Mutex<Vec<OverlayId>>>,
 }
 
 /// The views of one replica.
@@ -121,13 +118,13 @@ impl FrozenView {
         let (Some(first), true) = (keys.first(), keys.len() >= SCAN_FROM) else {
             return Ok(BTreeMap::new());
         };
-        let dense = self.shared.trees.get(&tree).is_some_and(|t| {
-            let last = keys.last();
-            let prefix =
-                pando_merkle::Prefix::of(first, common_nibbles(first, last.unwrap_or(first)));
-            t.node(&prefix).count() <= 2 * keys.len() as u64
-        });
-        if !dense {
+        // Keys are hashes, so about as many lie between two of them as their distance says.
+        let span = keys
+            .last()
+            .map_or(0, |last| last.short().saturating_sub(first.short()));
+        let rows = self.shared.trees.get(&tree).map_or(0, Tree::len);
+        let between = (u128::from(rows) * u128::from(span)) >> u64::BITS;
+        if between > 2 * keys.len() as u128 {
             return Ok(BTreeMap::new());
         }
         let before = u128::from_be_bytes(*first.as_bytes()).checked_sub(1);
@@ -141,12 +138,6 @@ impl FrozenView {
         });
         Ok(unchanged.map(|(key, stored)| (key, stored.row)).collect())
     }
-}
-
-fn common_nibbles(a: &Key, b: &Key) -> u8 {
-    (0..32)
-        .find(|depth| a.nibble(*depth) != b.nibble(*depth))
-        .unwrap_or(32)
 }
 
 impl Source for FrozenView {
@@ -176,11 +167,12 @@ impl Source for FrozenView {
     }
 }
 
-impl Drop for FrozenView {
+/// Of what is shared, not of the view: a writer that is laying down pre-images holds it too, and is the last to know.
+impl Drop for Shared {
     fn drop(&mut self) {
-        // The overlay is cleared by the next writer: dropping may happen where blocking is not allowed.
-        if !self.shared.captured.lock().is_empty() {
-            self.garbage.lock().push(self.shared.id);
+        // The overlay is cleared by later writers: dropping may happen where blocking is not allowed.
+        if !self.captured.get_mut().is_empty() {
+            self.garbage.lock().push(self.id);
         }
     }
 }
@@ -226,7 +218,13 @@ impl Views {
         (living.len() as u64, bytes)
     }
 
-    fn holds(&self, tree: TreeId) -> bool {
+    /// The overlays of views dropped since this was last asked.
+    pub(crate) fn take_garbage(&self) -> Vec<OverlayId> {
+        std::mem::take(&mut *self.garbage.lock())
+    }
+
+    /// Whether a view may still read rows of a tree.
+    pub(crate) fn holds(&self, tree: TreeId) -> bool {
         self.living()
             .iter()
             .any(|view| view.trees.contains_key(&tree) && !view.given_up.load(Ordering::Acquire))
@@ -247,6 +245,7 @@ impl Views {
             captured: Mutex::default(),
             bytes: AtomicU64::new(0),
             given_up: AtomicBool::new(false),
+            garbage: Arc::clone(&self.garbage),
         });
         self.live.lock().push(Arc::downgrade(&shared));
         shared
@@ -355,46 +354,6 @@ impl Replica {
             store: Arc::clone(&self.store),
             rows: self.rows,
             shared,
-            garbage: Arc::clone(&self.views.garbage),
         }))
-    }
-
-    /// Removes what dropped views and dropped collections have left in storage.
-    pub(crate) fn clear_garbage(&self, writer: &mut Writer) -> Result<(), ReplicaError> {
-        let overlays = std::mem::take(&mut *self.views.garbage.lock());
-        for id in overlays {
-            let overlay = Overlay::new(self.options.group, id);
-            self.delete_pages(|batch| overlay.clear_page(self.store.as_ref(), batch, CLEAR_PAGE))?;
-        }
-        let (kept, gone) = std::mem::take(&mut writer.dropped)
-            .into_iter()
-            .partition(|tree| self.views.holds(*tree));
-        writer.dropped = kept;
-        for tree in gone as Vec<TreeId> {
-            self.delete_tree(tree)?;
-        }
-        Ok(())
-    }
-
-    /// Deletes all rows of a tree that no catalogue names.
-    pub(crate) fn delete_tree(&self, tree: TreeId) -> Result<(), ReplicaError> {
-        self.delete_pages(|batch| {
-            self.rows
-                .delete_page(self.store.as_ref(), batch, tree, CLEAR_PAGE)
-        })
-    }
-
-    /// Applies batches of deletes until there is nothing left to delete.
-    pub(crate) fn delete_pages(
-        &self,
-        page: impl Fn(&mut Batch) -> Result<usize, StorageError>,
-    ) -> Result<(), ReplicaError> {
-        loop {
-            let mut batch = Batch::new();
-            if page(&mut batch)? == 0 {
-                return Ok(());
-            }
-            self.store.apply(batch)?;
-        }
     }
 }

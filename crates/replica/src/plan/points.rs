@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pando_model::limits::{FILTERED_WRITE_BYTES_MAX, POINTS_PER_WRITE_MAX};
 use pando_model::{
-    Effect, Payload, Point, PointId, Record, Row, Selector, TreeId, Value, WriteError,
+    Effect, InvalidInput, Payload, Point, PointId, Record, Row, Selector, TreeId, Value, WriteError,
 };
 use pando_storage::{RowAddress, leaf_of};
 
@@ -19,14 +19,22 @@ impl Planner<'_> {
     pub(super) fn upsert(&self, tree: TreeId, points: &[Point]) -> Planned {
         let collection = self.collection(tree)?;
         let mut puts = Vec::with_capacity(points.len());
+        let mut replaced = 0;
         for point in points {
             collection.definition.schema.check_point(point)?;
+            let old = collection.tree.get(&collection.key(point.id));
+            replaced += old.map_or(0, |leaf| leaf.bytes as usize / DELETE_COST_DIVISOR);
             let vectors = point.vectors.clone();
             let record = Record {
                 vectors,
                 payload: point.payload.encode(),
             };
             puts.push(self.put(collection, point.id, record));
+        }
+        // Chunks left over by longer rows are deleted in the same batch, which has to hold them.
+        if replaced > FILTERED_WRITE_BYTES_MAX {
+            let (bytes, max) = (replaced, FILTERED_WRITE_BYTES_MAX);
+            return Err(WriteError::from(InvalidInput::WriteTooLarge { bytes, max }).into());
         }
         Ok(self.points(tree, puts, None))
     }
@@ -90,14 +98,16 @@ impl Planner<'_> {
             })
     }
 
+    /// A point that exists must be readable: to pass over one that is damaged here would part this replica from the
+    /// others.
     fn read(&self, collection: &Collection, id: PointId) -> Result<Option<Record>, ReplicaError> {
         let (tree, key) = (collection.definition.tree, collection.key(id));
-        if collection.tree.get(&key).is_none() {
-            return Ok(None);
-        }
-        let Some(stored) = self.rows.get(self.store, RowAddress::new(tree, key))? else {
+        let Some(leaf) = collection.tree.get(&key) else {
             return Ok(None);
         };
+        let stored = self.rows.get(self.store, RowAddress::new(tree, key))?;
+        let stored = stored.filter(|stored| stored.leaf.digest == leaf.digest);
+        let stored = stored.ok_or(ReplicaError::Damaged { tree, key })?;
         let record = Record::decode(&stored.row.content);
         record
             .map(Some)
@@ -133,7 +143,7 @@ impl Planner<'_> {
         let changes = Changes {
             system,
             points: Some((tree, changes)),
-            check: None,
+            ..Changes::default()
         };
         (Effect::Points { affected, next }, changes)
     }

@@ -1,0 +1,107 @@
+//! Garbage: what dropped views and dropped collections have left in storage.
+//!
+//! It is cleared a few pages per entry applied, so that dropping a large collection costs no entry more than another.
+//! How much an entry clears depends on the log and on the views alone, not on how entries are batched. What a process
+//! leaves behind, the next one finds when it starts.
+
+use pando_merkle::Key;
+use pando_model::TreeId;
+use pando_storage::{Batch, Overlay, RowAddress, StorageError, StoredKey};
+
+use crate::error::ReplicaError;
+use crate::replica::{Replica, Writer};
+use crate::state::State;
+
+/// Rows or keys cleared in one page.
+const PAGE: usize = 512;
+/// Pages cleared after each entry: more than one, so that garbage goes faster than entries can make it.
+const PAGES_PER_ENTRY: usize = 4;
+
+impl Replica {
+    /// Clears some of what dropped views and dropped collections have left in storage; writes do as much by
+    /// themselves. Returns whether there is more.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn tidy(&self) -> Result<bool, ReplicaError> {
+        let mut writer = self.writer()?;
+        self.or_poison(|| self.clear_garbage(&mut writer))
+    }
+
+    /// As [`Replica::tidy`], by the writer.
+    pub(crate) fn clear_garbage(&self, writer: &mut Writer) -> Result<bool, ReplicaError> {
+        writer.overlays.extend(self.views.take_garbage());
+        let mut pages = 0;
+        while pages < PAGES_PER_ENTRY && self.clear_one_page(writer)? {
+            pages += 1;
+        }
+        Ok(pages == PAGES_PER_ENTRY)
+    }
+
+    /// Clears one page, if there is one that may go.
+    fn clear_one_page(&self, writer: &mut Writer) -> Result<bool, ReplicaError> {
+        let store = self.store.as_ref();
+        while let Some(id) = writer.overlays.last() {
+            let overlay = Overlay::new(self.options.group, *id);
+            if self.clear_page(|batch| overlay.clear_page(store, batch, PAGE))? {
+                return Ok(true);
+            }
+            writer.overlays.pop();
+        }
+        while let Some(at) = (writer.dropped.iter()).position(|tree| !self.views.holds(*tree)) {
+            if self.clear_page(|batch| {
+                self.rows
+                    .delete_page(store, batch, writer.dropped[at], PAGE)
+            })? {
+                return Ok(true);
+            }
+            writer.dropped.remove(at);
+        }
+        Ok(false)
+    }
+
+    fn clear_page(
+        &self,
+        page: impl FnOnce(&mut Batch) -> Result<usize, StorageError>,
+    ) -> Result<bool, ReplicaError> {
+        let mut batch = Batch::new();
+        let cleared = page(&mut batch)?;
+        self.store.apply(batch)?;
+        Ok(cleared > 0)
+    }
+
+    /// Clears page after page until nothing is left.
+    pub(crate) fn clear_pages(
+        &self,
+        page: impl Fn(&mut Batch) -> Result<usize, StorageError>,
+    ) -> Result<(), ReplicaError> {
+        while self.clear_page(&page)? {}
+        Ok(())
+    }
+
+    /// The stored trees that the state does not have: of collections dropped shortly before the last process ended.
+    pub(crate) fn orphans(&self, state: &State) -> Result<Vec<TreeId>, ReplicaError> {
+        let first = Key::from_bytes([0; 16]);
+        let last = Key::from_bytes([u8::MAX; 16]);
+        let address =
+            |tree, key| StoredKey::Digest(RowAddress::new(tree, key)).encode(self.options.group);
+        let mut prefix = address(TreeId::SYSTEM, first);
+        prefix.truncate(prefix.len() - size_of::<TreeId>() - size_of::<Key>());
+        let mut orphans = Vec::new();
+        let mut after = address(TreeId::SYSTEM, last);
+        loop {
+            let next = self.store.scan(&prefix, Some(&after), 1)?;
+            let Some((key, _)) = next.first() else {
+                return Ok(orphans);
+            };
+            let (_, key) = StoredKey::decode(key).map_err(StorageError::from)?;
+            let Some(at) = key.address() else {
+                return Ok(orphans);
+            };
+            if !state.collections.contains_key(&at.tree) {
+                orphans.push(at.tree);
+            }
+            after = address(at.tree, last);
+        }
+    }
+}
