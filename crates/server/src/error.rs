@@ -3,6 +3,7 @@
 //! Every failed call of the public API becomes a [`ServiceError`] and leaves as a gRPC status that carries a
 //! typed detail. No handler makes a status of its own.
 
+use pando_consensus::{AdminFailure, NodeAddress, ReadFailure, WriteFailure};
 use pando_model::{ClusterId, InvalidInput, NodeId, ReadError, WriteError};
 use pando_proto::v1::{ErrorDetail, ErrorKind, LeaderHint};
 use pando_proto::{DecodeError, detail};
@@ -39,6 +40,16 @@ pub(crate) enum ServiceError {
         /// Whether something may have been done.
         outcome_unknown: bool,
     },
+    /// The node is behind what a read must see.
+    #[error(
+        "this node has applied log index {applied}, the read must see {wanted}; ask again or ask another node"
+    )]
+    Behind {
+        /// What the read must see.
+        wanted: u64,
+        /// What was applied in time.
+        applied: u64,
+    },
     /// Too much at once.
     #[error(
         "this node has {limit} requests in work, which is its limit; nothing was done, ask again later"
@@ -47,26 +58,30 @@ pub(crate) enum ServiceError {
         /// The limit.
         limit: u64,
     },
-    /// The node serves nothing at the moment.
-    #[error("this node is not serving: {reason}")]
-    NotServing {
-        /// Why.
-        reason: String,
-    },
     /// The node is shutting down.
     #[error("this node is shutting down: {reason}")]
     Stopped {
         /// What is known about it.
         reason: String,
+        /// Whether something may have been done.
+        outcome_unknown: bool,
     },
     /// The node belongs to no cluster.
     #[error("this node belongs to no cluster yet; initialise it, or add it to one")]
     NotInitialized,
     /// The node belongs to a cluster.
-    #[error("this node belongs to cluster {cluster} already")]
+    #[error("this node belongs to a cluster already{}", cluster.map_or_else(String::new, |c| format!(": {c}")))]
     AlreadyInitialized {
-        /// Which.
-        cluster: ClusterId,
+        /// Which, if known.
+        cluster: Option<ClusterId>,
+    },
+    /// The node id belongs to another data directory.
+    #[error(
+        "node id {id} was used in this cluster before; start the node on an empty data directory with a new id"
+    )]
+    NodeIdUsed {
+        /// The id.
+        id: NodeId,
     },
     /// No such member.
     #[error("node {id} is not a member of this cluster")]
@@ -136,9 +151,9 @@ impl ServiceError {
             Self::Read(error) => ErrorDetail::from(error).kind(),
             Self::NotLeader { .. } => ErrorKind::NotLeader,
             Self::NoLeader => ErrorKind::NoLeader,
-            Self::Timeout { .. } => ErrorKind::Timeout,
+            Self::Timeout { .. } | Self::Behind { .. } => ErrorKind::Timeout,
+            Self::NodeIdUsed { .. } => ErrorKind::NodeIdUsed,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
-            Self::NotServing { .. } => ErrorKind::NotServing,
             Self::Stopped { .. } => ErrorKind::Stopped,
             Self::NotInitialized => ErrorKind::NotInitialized,
             Self::AlreadyInitialized { .. } => ErrorKind::AlreadyInitialized,
@@ -165,7 +180,10 @@ impl ServiceError {
                 }),
                 ..plain
             },
-            Self::Timeout { outcome_unknown } => ErrorDetail {
+            Self::Timeout { outcome_unknown }
+            | Self::Stopped {
+                outcome_unknown, ..
+            } => ErrorDetail {
                 outcome_unknown: *outcome_unknown,
                 ..plain
             },
@@ -183,8 +201,8 @@ impl ServiceError {
                 ..plain
             },
             Self::NoLeader
-            | Self::NotServing { .. }
-            | Self::Stopped { .. }
+            | Self::Behind { .. }
+            | Self::NodeIdUsed { .. }
             | Self::NotInitialized
             | Self::AlreadyInitialized { .. }
             | Self::NodeNotFound { .. }
@@ -195,6 +213,74 @@ impl ServiceError {
             | Self::Storage { .. }
             | Self::Internal { .. } => plain,
         }
+    }
+}
+
+impl From<WriteFailure> for ServiceError {
+    fn from(failure: WriteFailure) -> Self {
+        match failure {
+            WriteFailure::Invalid(error) => Self::Invalid(error),
+            WriteFailure::Rejected(error) => Self::Write(error),
+            WriteFailure::NoLeader => Self::NoLeader,
+            WriteFailure::NotLeader { leader } => not_leader(leader),
+            WriteFailure::Timeout => Self::Timeout {
+                outcome_unknown: true,
+            },
+            WriteFailure::Overloaded { limit } => Self::Overloaded {
+                limit: limit as u64,
+            },
+            WriteFailure::Stopped(reason) => Self::Stopped {
+                reason,
+                outcome_unknown: true,
+            },
+        }
+    }
+}
+
+impl From<ReadFailure> for ServiceError {
+    fn from(failure: ReadFailure) -> Self {
+        match failure {
+            ReadFailure::NoLeader => Self::NoLeader,
+            ReadFailure::Behind { wanted, applied } => Self::Behind { wanted, applied },
+            ReadFailure::Stopped(reason) => Self::Stopped {
+                reason,
+                outcome_unknown: false,
+            },
+        }
+    }
+}
+
+impl From<AdminFailure> for ServiceError {
+    fn from(failure: AdminFailure) -> Self {
+        match failure {
+            AdminFailure::NoLeader => Self::NoLeader,
+            AdminFailure::NotLeader { leader } => not_leader(leader),
+            AdminFailure::Timeout { .. } => Self::Timeout {
+                outcome_unknown: true,
+            },
+            AdminFailure::AlreadyInitialized => Self::AlreadyInitialized { cluster: None },
+            AdminFailure::IdUsed { id } => Self::NodeIdUsed { id },
+            AdminFailure::UnknownNode { id } => Self::NodeNotFound { id },
+            AdminFailure::Stopped(reason) => Self::Stopped {
+                reason,
+                outcome_unknown: true,
+            },
+            AdminFailure::NotVoter { .. }
+            | AdminFailure::LastVoter { .. }
+            | AdminFailure::NotCaughtUp { .. }
+            | AdminFailure::QuorumAtRisk { .. }
+            | AdminFailure::InProgress
+            | AdminFailure::NotTransferred { .. }
+            | AdminFailure::Refused { .. } => Self::Membership {
+                reason: failure.to_string(),
+            },
+        }
+    }
+}
+
+fn not_leader(leader: Option<(NodeId, NodeAddress)>) -> ServiceError {
+    ServiceError::NotLeader {
+        leader: leader.map(|(id, address)| (id, address.api)),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::metrics::{CONTENT_TYPE, Metrics, NodeFigures};
 
 /// What can be asked how it is.
 #[async_trait]
-pub trait Observed: Send + Sync + 'static {
+pub(crate) trait Observed: Send + Sync + 'static {
     /// Its figures, or why there are none.
     async fn figures(&self) -> Result<NodeFigures, String>;
 }
@@ -31,7 +31,7 @@ struct Shared {
 }
 
 /// The routes of the HTTP port.
-pub fn router(node: Arc<dyn Observed>, metrics: Arc<Metrics>) -> Router {
+pub(crate) fn router(node: Arc<dyn Observed>, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -53,18 +53,20 @@ struct Readiness {
     state: Option<NodeState>,
 }
 
+const NO_CLUSTER: &str = "it belongs to no cluster: initialise it, or add it to one";
+const NO_LEADER: &str =
+    "it sees no leader: a majority cannot be reached, or an election is going on";
+
 /// Why a node that is like this is not ready; `None`: it is.
 pub(crate) fn not_ready(figures: &NodeFigures) -> Option<String> {
+    if figures.cluster.is_none() {
+        return Some(NO_CLUSTER.to_owned());
+    }
     match &figures.status.state {
-        NodeState::Serving if figures.leader.is_none() => Some(
-            "it sees no leader: a majority cannot be reached, or an election is going on".into(),
-        ),
-        NodeState::Serving => None,
+        NodeState::Serving if figures.leader.is_some() => None,
+        NodeState::Serving | NodeState::Waiting => Some(NO_LEADER.to_owned()),
         NodeState::Syncing { done, total } => {
             Some(format!("it is catching up: {done} of about {total} rows"))
-        }
-        NodeState::Waiting => {
-            Some("it belongs to no cluster: initialise it, or add it to one".into())
         }
         NodeState::Quarantined { reason } => Some(format!("it is quarantined: {reason}")),
     }
@@ -118,8 +120,10 @@ async fn render_metrics(State(shared): State<Shared>) -> Response {
 mod tests {
     use axum::body::Body;
     use axum::http::Request;
+    use pando_model::ClusterId;
     use pando_proto::{CatchUp, LogKept, NodeStatus, Role};
     use tower::ServiceExt as _;
+    use uuid::Uuid;
 
     use super::*;
     use crate::traffic::Traffic;
@@ -163,6 +167,7 @@ mod tests {
         };
         NodeFigures {
             node_id: 8,
+            cluster: Some(ClusterId(Uuid::from_u128(4))),
             leader,
             status,
             views: 1,
@@ -192,7 +197,12 @@ mod tests {
         let quarantined = NodeState::Quarantined {
             reason: "root differs".into(),
         };
+        let homeless = NodeFigures {
+            cluster: None,
+            ..figures(NodeState::Waiting, None)
+        };
         for (node, code, says) in [
+            (Ok(homeless), StatusCode::SERVICE_UNAVAILABLE, "no cluster"),
             (
                 Ok(figures(NodeState::Serving, Some(2))),
                 StatusCode::OK,
@@ -211,7 +221,7 @@ mod tests {
             (
                 Ok(figures(NodeState::Waiting, None)),
                 StatusCode::SERVICE_UNAVAILABLE,
-                "no cluster",
+                "no leader",
             ),
             (
                 Ok(figures(quarantined, Some(2))),

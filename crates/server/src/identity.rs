@@ -7,6 +7,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pando_model::{ClusterId, NodeId};
 use parking_lot::Mutex;
@@ -54,6 +55,15 @@ pub enum IdentityError {
         /// The one it was asked to join.
         other: ClusterId,
     },
+    /// The node belongs to a cluster, so it cannot form one.
+    #[error("this node belongs to cluster {cluster} already")]
+    Member {
+        /// Which.
+        cluster: ClusterId,
+    },
+    /// The node is about to form a cluster.
+    #[error("this node is just forming a cluster of its own")]
+    Forming,
     /// The file cannot be understood.
     #[error(
         "{} is damaged: {reason}; move the data directory aside and start this node anew, it will get a new id \
@@ -95,13 +105,24 @@ struct Stored {
     cluster_id: Option<ClusterId>,
 }
 
+/// Where a node stands towards clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cluster {
+    /// It belongs to none.
+    None,
+    /// It is about to form one; until that is done or given up it joins no other.
+    Forming,
+    /// It belongs to this one.
+    Member(ClusterId),
+}
+
 /// A node's identity, and the lock on its data directory for as long as this lives.
 #[derive(Debug)]
 pub struct Identity {
     path: PathBuf,
     node_id: NodeId,
     instance: Uuid,
-    cluster_id: Mutex<Option<ClusterId>>,
+    cluster: Mutex<Cluster>,
     _lock: File,
 }
 
@@ -142,7 +163,7 @@ impl Identity {
             path: data_dir.to_owned(),
             node_id: stored.node_id,
             instance: stored.instance,
-            cluster_id: Mutex::new(stored.cluster_id),
+            cluster: Mutex::new(stored.cluster_id.map_or(Cluster::None, Cluster::Member)),
             _lock: lock,
         })
     }
@@ -162,33 +183,83 @@ impl Identity {
     /// The cluster this node belongs to, once it belongs to one.
     #[must_use]
     pub fn cluster_id(&self) -> Option<ClusterId> {
-        *self.cluster_id.lock()
+        match *self.cluster.lock() {
+            Cluster::Member(id) => Some(id),
+            Cluster::None | Cluster::Forming => None,
+        }
     }
 
     /// Makes this node part of a cluster, durably. Doing it again with the same id changes nothing. Blocks on
     /// the disk.
     ///
     /// # Errors
-    /// When the node belongs to another cluster, or the file cannot be written.
+    /// When the node belongs to another cluster or is forming one, or the file cannot be written.
     pub fn join(&self, cluster: ClusterId) -> Result<(), IdentityError> {
-        let mut current = self.cluster_id.lock();
+        let mut current = self.cluster.lock();
         match *current {
-            Some(same) if same == cluster => Ok(()),
-            Some(current) => Err(IdentityError::OtherCluster {
+            Cluster::Member(same) if same == cluster => Ok(()),
+            Cluster::Member(current) => Err(IdentityError::OtherCluster {
                 current,
                 other: cluster,
             }),
-            None => {
-                let stored = Stored {
-                    format: FORMAT,
-                    node_id: self.node_id,
-                    instance: self.instance,
-                    cluster_id: Some(cluster),
-                };
-                write(&self.path, stored)?;
-                *current = Some(cluster);
-                Ok(())
+            Cluster::Forming => Err(IdentityError::Forming),
+            Cluster::None => self.set(&mut current, cluster),
+        }
+    }
+
+    /// Keeps this node from joining a cluster while it forms its own.
+    ///
+    /// # Errors
+    /// When the node belongs to a cluster or is forming one.
+    pub fn form(self: &Arc<Self>) -> Result<Forming, IdentityError> {
+        let mut current = self.cluster.lock();
+        match *current {
+            Cluster::Member(cluster) => Err(IdentityError::Member { cluster }),
+            Cluster::Forming => Err(IdentityError::Forming),
+            Cluster::None => {
+                *current = Cluster::Forming;
+                Ok(Forming {
+                    identity: Arc::clone(self),
+                })
             }
+        }
+    }
+
+    fn set(&self, current: &mut Cluster, cluster: ClusterId) -> Result<(), IdentityError> {
+        let stored = Stored {
+            format: FORMAT,
+            node_id: self.node_id,
+            instance: self.instance,
+            cluster_id: Some(cluster),
+        };
+        write(&self.path, stored)?;
+        *current = Cluster::Member(cluster);
+        Ok(())
+    }
+}
+
+/// The right to give this node the id of a cluster of its own. Dropped unused, the node is as it was.
+#[derive(Debug)]
+pub struct Forming {
+    identity: Arc<Identity>,
+}
+
+impl Forming {
+    /// Makes this node part of the cluster it has formed, durably. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn done(self, cluster: ClusterId) -> Result<(), IdentityError> {
+        self.identity
+            .set(&mut self.identity.cluster.lock(), cluster)
+    }
+}
+
+impl Drop for Forming {
+    fn drop(&mut self) {
+        let mut current = self.identity.cluster.lock();
+        if *current == Cluster::Forming {
+            *current = Cluster::None;
         }
     }
 }
@@ -287,6 +358,23 @@ mod tests {
             Err(IdentityError::OtherCluster { current, other }) if (current, other) == (one, two)
         ));
         assert_eq!(node.cluster_id(), Some(one));
+    }
+
+    #[test]
+    fn a_node_that_forms_a_cluster_joins_no_other() {
+        let dir = dir();
+        let node = Arc::new(Identity::open(dir.path(), None).expect("a new directory"));
+        let [one, two] = [1, 2].map(|n| ClusterId(Uuid::from_u128(n)));
+        let forming = node.form().expect("no cluster yet");
+        assert!(matches!(node.join(two), Err(IdentityError::Forming)));
+        assert!(matches!(node.form(), Err(IdentityError::Forming)));
+        drop(forming);
+        node.form()
+            .expect("given up before")
+            .done(one)
+            .expect("written");
+        assert_eq!(node.cluster_id(), Some(one));
+        assert!(matches!(node.form(), Err(IdentityError::Member { cluster }) if cluster == one));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use crate::traffic::Traffic;
 
-pub use node::NodeFigures;
+pub(crate) use node::NodeFigures;
 pub(crate) use requests::RequestMetrics;
 
 /// Content type of [`Metrics::render`].
@@ -23,7 +23,7 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 
 /// The metrics of one node.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     requests: RequestMetrics,
     node: node::NodeMetrics,
@@ -33,7 +33,7 @@ pub struct Metrics {
 impl Metrics {
     /// Metrics at zero; `traffic` is that of the node API.
     #[must_use]
-    pub fn new(traffic: Arc<Traffic>) -> Self {
+    pub(crate) fn new(traffic: Arc<Traffic>) -> Self {
         let mut registry = Registry::with_prefix("pando");
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program that runs", version);
@@ -55,7 +55,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Never for a `String`; the format's own signature.
-    pub fn render(&self, figures: &NodeFigures) -> Result<String, fmt::Error> {
+    pub(crate) fn render(&self, figures: &NodeFigures) -> Result<String, fmt::Error> {
         self.node.set(figures, &self.traffic);
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;

@@ -6,16 +6,23 @@
 
 mod connect;
 mod envelope;
+mod handler;
 mod refusal;
+mod server;
 mod service;
 mod sync_stream;
 mod transport;
 
 pub use connect::Connector;
 pub use envelope::{Envelope, PROTOCOL_VERSION, Refusal};
-pub use service::PeerService;
+pub use server::serve_peers;
+pub use service::{PeerHandler, PeerService};
 pub use transport::NodeTransport;
+pub(crate) use transport::{JoinError, Joined};
 
 /// Frames waiting in one direction of a sync stream. Frames are at most
 /// [`pando_sync::FRAME_BYTES_MAX`], so this bounds the memory of a slow session.
 pub(crate) const SYNC_FRAMES_QUEUED_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests;

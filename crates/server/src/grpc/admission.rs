@@ -21,6 +21,12 @@ use crate::metrics::Metrics;
 
 const PREFIX: &str = "/pando.v1.";
 
+/// Membership changes wait for nodes to catch up, so they have a limit of their own.
+const ADMIN_PREFIX: &str = "Cluster/";
+
+/// Longest an administrative request may take, in place of the configured limit.
+pub(crate) const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Taken off a client's deadline, so that a typed answer is there before the client gives up.
 const HEAD_START_MAX: Duration = Duration::from_millis(200);
 
@@ -61,13 +67,19 @@ impl Admission {
     }
 
     /// How long a request may take, and how long until it is cut off.
-    fn budget(&self, headers: &HeaderMap) -> (Duration, Duration) {
-        match grpc_timeout(headers).filter(|asked| *asked <= self.timeout) {
+    fn budget(&self, method: &str, headers: &HeaderMap) -> (Duration, Duration) {
+        let is_admin = method.starts_with(ADMIN_PREFIX);
+        let limit = if is_admin {
+            self.timeout.max(ADMIN_TIMEOUT)
+        } else {
+            self.timeout
+        };
+        match grpc_timeout(headers).filter(|asked| *asked <= limit) {
             Some(asked) => {
                 let head_start = (asked / 5).min(HEAD_START_MAX);
                 (asked - head_start, asked - head_start / 2)
             }
-            None => (self.timeout, self.timeout + HEAD_START_MAX / 2),
+            None => (limit, limit + HEAD_START_MAX / 2),
         }
     }
 }
@@ -121,7 +133,7 @@ where
             );
             return Box::pin(async { Ok(response) });
         };
-        let (budget, cut_off) = admission.budget(request.headers());
+        let (budget, cut_off) = admission.budget(&method, request.headers());
         request.extensions_mut().insert(Deadline::within(budget));
         let work = self.inner.call(request);
         let in_flight = InFlight::new(Arc::clone(&admission.metrics));
@@ -258,13 +270,15 @@ mod tests {
     fn a_client_gets_its_answer_before_it_gives_up_and_cannot_ask_for_more_than_the_limit() {
         let admission = admission(1, Duration::from_secs(10));
         let asked = Duration::from_millis(500);
-        let (budget, cut_off) = admission.budget(&headers("500m"));
+        let (budget, cut_off) = admission.budget("Points/Get", &headers("500m"));
         assert!(
             budget < cut_off && cut_off < asked,
             "{budget:?} {cut_off:?}"
         );
-        let (budget, _) = admission.budget(&headers("99S"));
+        let (budget, _) = admission.budget("Points/Get", &headers("99S"));
         assert_eq!(budget, Duration::from_secs(10));
+        let (budget, _) = admission.budget("Cluster/Promote", &headers("99S"));
+        assert_eq!(budget, ADMIN_TIMEOUT);
     }
 
     #[tokio::test]

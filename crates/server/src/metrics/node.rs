@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pando_model::NodeId;
+use pando_model::{ClusterId, NodeId};
 use pando_proto::{CatchUpPath, NodeState, NodeStatus, Role};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -16,9 +16,11 @@ type Level = Gauge<u64, AtomicU64>;
 
 /// How a node is at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NodeFigures {
+pub(crate) struct NodeFigures {
     /// The node.
     pub node_id: NodeId,
+    /// The cluster it belongs to.
+    pub cluster: Option<ClusterId>,
     /// The leader it sees.
     pub leader: Option<NodeId>,
     /// What it says of itself.
@@ -114,6 +116,14 @@ fn choose(family: &Family<Of, Level>, names: impl IntoIterator<Item = (&'static 
 impl NodeMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let m = Self::default();
+        m.register_raft(registry);
+        m.register_state(registry);
+        m.register_catch_up(registry);
+        m
+    }
+
+    fn register_raft(&self, registry: &mut Registry) {
+        let m = self;
         registry.register("node_id", "This node's id", m.node_id.clone());
         registry.register(
             "leader_id",
@@ -138,6 +148,10 @@ impl NodeMetrics {
             "Bytes of the log entries kept",
             m.log_bytes.clone(),
         );
+    }
+
+    fn register_state(&self, registry: &mut Registry) {
+        let m = self;
         registry.register("points", "Points in all collections", m.points.clone());
         registry.register(
             "point_bytes",
@@ -170,6 +184,10 @@ impl NodeMetrics {
             "Time since it started",
             m.uptime_seconds.clone(),
         );
+    }
+
+    fn register_catch_up(&self, registry: &mut Registry) {
+        let m = self;
         registry.register(
             "catch_up_log_entries",
             "Entries replayed from a leader's log",
@@ -206,7 +224,6 @@ impl NodeMetrics {
             "Bytes between nodes, counted at the socket",
             m.node_api_bytes.clone(),
         );
-        m
     }
 
     pub(super) fn set(&self, figures: &NodeFigures, traffic: &Traffic) {

@@ -72,7 +72,9 @@ impl Connector {
 
 fn endpoint(address: &str) -> Result<Endpoint, TransportError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| {
-        TransportError::Unreachable { reason: format!("{address:?} is no address: {e}") }
+        TransportError::Unreachable {
+            reason: format!("{address:?} is no address: {e}"),
+        }
     })?;
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
@@ -88,16 +90,20 @@ pub(crate) fn transport_error(status: &Status) -> TransportError {
     let mut source: Option<&(dyn Error + 'static)> = status.source();
     while let Some(error) = source {
         if error.is::<tonic::ConnectError>() {
-            return TransportError::Unreachable { reason: chain(error) };
+            return TransportError::Unreachable {
+                reason: chain(error),
+            };
         }
         source = error.source();
     }
     match status.code() {
         // Something answers there that is not a node's API.
-        tonic::Code::Unimplemented => {
-            TransportError::Unreachable { reason: "no node API at this address".to_owned() }
-        }
-        code => TransportError::Broken { reason: format!("{code:?}: {}", status.message()) },
+        tonic::Code::Unimplemented => TransportError::Unreachable {
+            reason: "no node API at this address".to_owned(),
+        },
+        code => TransportError::Broken {
+            reason: format!("{code:?}: {}", status.message()),
+        },
     }
 }
 

@@ -23,19 +23,28 @@ pub struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(code: RefusalCode, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
+        Self {
+            code,
+            reason: reason.into(),
+        }
     }
 }
 
 impl From<Refusal> for PeerRefusal {
     fn from(refusal: Refusal) -> Self {
-        Self { code: refusal.code.into(), reason: refusal.reason }
+        Self {
+            code: refusal.code.into(),
+            reason: refusal.reason,
+        }
     }
 }
 
 impl From<PeerRefusal> for Refusal {
     fn from(refusal: PeerRefusal) -> Self {
-        Self { code: refusal.code(), reason: refusal.reason }
+        Self {
+            code: refusal.code(),
+            reason: refusal.reason,
+        }
     }
 }
 
@@ -61,8 +70,7 @@ impl Envelope {
     pub fn header(&self, to: NodeId) -> Header {
         let cluster = self.identity.cluster_id();
         Header {
-            cluster_id: cluster
-                .map_or_else(Bytes::new, |c| Bytes::copy_from_slice(c.0.as_bytes())),
+            cluster_id: cluster.map_or_else(Bytes::new, |c| Bytes::copy_from_slice(c.0.as_bytes())),
             protocol_version: PROTOCOL_VERSION,
             group: GroupId::CATALOGUE.0,
             from: self.identity.node_id(),
@@ -87,7 +95,10 @@ impl Envelope {
         }
         let group = GroupId::CATALOGUE.0;
         if header.group != group {
-            let reason = format!("the message is for group {}, there is {group} only", header.group);
+            let reason = format!(
+                "the message is for group {}, there is {group} only",
+                header.group
+            );
             return Err(Refusal::new(RefusalCode::WrongNode, reason));
         }
         self.check_addressee(header)?;
@@ -101,7 +112,10 @@ impl Envelope {
             self.check_addressee(header)?;
         }
         cluster.ok_or_else(|| {
-            Refusal::new(RefusalCode::Malformed, "an offer of membership names no cluster")
+            Refusal::new(
+                RefusalCode::Malformed,
+                "an offer of membership names no cluster",
+            )
         })
     }
 
@@ -151,7 +165,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let identity = Identity::open(dir.path(), Some(id)).expect("an identity");
         if let Some(cluster) = cluster {
-            identity.join(ClusterId(Uuid::from_u128(cluster))).expect("no cluster yet");
+            identity
+                .join(ClusterId(Uuid::from_u128(cluster)))
+                .expect("no cluster yet");
         }
         (dir, Envelope::new(Arc::new(identity)))
     }
@@ -166,14 +182,38 @@ mod tests {
     fn what_is_wrong_with_a_message_is_said() {
         let ((_a, one), (_b, two)) = (node(1, Some(9)), node(2, Some(9)));
         let good = one.header(2);
-        let newer = Header { protocol_version: PROTOCOL_VERSION + 1, ..good.clone() };
-        let older = Header { protocol_version: PROTOCOL_VERSION - 1, ..good.clone() };
-        let foreign = Header { cluster_id: Bytes::from_static(&[7; 16]), ..good.clone() };
-        let homeless = Header { cluster_id: Bytes::new(), ..good.clone() };
-        let garbled = Header { cluster_id: Bytes::from_static(&[7; 3]), ..good.clone() };
-        let astray = Header { to: 3, ..good.clone() };
-        let to_nobody = Header { to: 0, ..good.clone() };
-        let other_group = Header { group: 1, ..good.clone() };
+        let newer = Header {
+            protocol_version: PROTOCOL_VERSION + 1,
+            ..good.clone()
+        };
+        let older = Header {
+            protocol_version: PROTOCOL_VERSION - 1,
+            ..good.clone()
+        };
+        let foreign = Header {
+            cluster_id: Bytes::from_static(&[7; 16]),
+            ..good.clone()
+        };
+        let homeless = Header {
+            cluster_id: Bytes::new(),
+            ..good.clone()
+        };
+        let garbled = Header {
+            cluster_id: Bytes::from_static(&[7; 3]),
+            ..good.clone()
+        };
+        let astray = Header {
+            to: 3,
+            ..good.clone()
+        };
+        let to_nobody = Header {
+            to: 0,
+            ..good.clone()
+        };
+        let other_group = Header {
+            group: 1,
+            ..good.clone()
+        };
         let anonymous = Header { from: 0, ..good };
         for (header, code) in [
             (None, RefusalCode::Malformed),
@@ -199,9 +239,13 @@ mod tests {
         assert_eq!(refusal.code, RefusalCode::NotInitialized);
         let offered = waiting.check_join(Some(&member.header(0)));
         assert_eq!(offered, Ok(ClusterId(Uuid::from_u128(9))));
-        let astray = waiting.check_join(Some(&member.header(3))).expect_err("for another");
+        let astray = waiting
+            .check_join(Some(&member.header(3)))
+            .expect_err("for another");
         assert_eq!(astray.code, RefusalCode::WrongNode);
-        let empty = member.check_join(Some(&waiting.header(1))).expect_err("offers nothing");
+        let empty = member
+            .check_join(Some(&waiting.header(1)))
+            .expect_err("offers nothing");
         assert_eq!(empty.code, RefusalCode::Malformed);
     }
 }

@@ -46,12 +46,17 @@ pub(super) fn rpc_to_wire(rpc: PeerRpc) -> WireRpc {
 }
 
 pub(super) fn rpc_from_wire(rpc: WireRpc) -> Option<PeerRpc> {
-    PeerRpc::ALL.into_iter().find(|candidate| rpc_to_wire(*candidate) == rpc)
+    PeerRpc::ALL
+        .into_iter()
+        .find(|candidate| rpc_to_wire(*candidate) == rpc)
 }
 
 impl From<Refusal> for TransportError {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused { code: from_wire(refusal.code), reason: refusal.reason }
+        Self::Refused {
+            code: from_wire(refusal.code),
+            reason: refusal.reason,
+        }
     }
 }
 
@@ -61,9 +66,14 @@ mod tests {
 
     #[test]
     fn what_the_consensus_layer_says_survives_the_wire() {
-        for code in
-            [Ours::Malformed, Ours::Foreign, Ours::Busy, Ours::Stale, Ours::Failed, Ours::Stopped]
-        {
+        for code in [
+            Ours::Malformed,
+            Ours::Foreign,
+            Ours::Busy,
+            Ours::Stale,
+            Ours::Failed,
+            Ours::Stopped,
+        ] {
             assert_eq!(from_wire(to_wire(code)), code);
         }
     }

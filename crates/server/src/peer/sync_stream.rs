@@ -32,38 +32,48 @@ pub(super) async fn open(
         let envelope = envelope.clone();
         ReceiverStream::new(outbound).map(move |bytes| frame(&envelope, to, bytes))
     };
-    let reply = client.sync(enveloped).await.map_err(|status| transport_error(&status))?;
+    let reply = client
+        .sync(enveloped)
+        .await
+        .map_err(|status| transport_error(&status))?;
     tokio::spawn(async move {
         let inbound = reply.into_inner();
-        pump(inbound, frames, |message| unwrap(&envelope, to, message)).await;
+        let refusal = pump(inbound, frames, |message| unwrap(&envelope, to, message)).await;
+        if let Some(refusal) = refusal {
+            debug!(peer = to, %refusal, "a sync stream ended with a refusal");
+        }
     });
     Ok(SyncPipe { tx, rx })
 }
 
-/// Hands on the frames of a stream until it ends, fails, or nobody wants them.
+/// Hands on the frames of a stream until it ends, fails, or nobody wants them. Returns why a message was
+/// refused, if one was.
 pub(super) async fn pump(
     inbound: impl Stream<Item = Result<SyncFrame, Status>>,
     frames: Frames,
-    unwrap: impl Fn(SyncFrame) -> Result<Bytes, TransportError>,
-) {
+    unwrap: impl Fn(SyncFrame) -> Result<Bytes, Refusal>,
+) -> Option<Refusal> {
     let mut inbound = std::pin::pin!(inbound);
     loop {
         let message = tokio::select! {
             message = inbound.next() => message,
             () = frames.closed() => None,
         };
-        let frame = match message {
-            None => return,
-            Some(Ok(message)) => unwrap(message),
-            Some(Err(status)) => Err(transport_error(&status)),
+        let (frame, refusal) = match message {
+            None => return None,
+            Some(Ok(message)) => match unwrap(message) {
+                Ok(frame) => (Ok(frame), None),
+                Err(refusal) => (Err(refusal.clone().into()), Some(refusal)),
+            },
+            Some(Err(status)) => (Err(transport_error(&status)), None),
         };
         let last = frame.is_err();
         if frames.send(frame).await.is_err() {
             debug!("a sync stream was dropped with frames under way");
-            return;
+            return refusal;
         }
         if last {
-            return;
+            return refusal;
         }
     }
 }
@@ -73,19 +83,20 @@ pub(super) fn unwrap(
     envelope: &Envelope,
     peer: NodeId,
     message: SyncFrame,
-) -> Result<Bytes, TransportError> {
+) -> Result<Bytes, Refusal> {
     if let Some(Content::Refusal(refusal)) = message.content {
-        return Err(Refusal::from(refusal).into());
+        return Err(refusal.into());
     }
     let from = envelope.check(message.header.as_ref())?;
     if from != peer {
         let reason = format!("node {from} speaks on a stream of node {peer}");
-        return Err(Refusal::new(RefusalCode::WrongNode, reason).into());
+        return Err(Refusal::new(RefusalCode::WrongNode, reason));
     }
     match message.content {
         Some(Content::Frame(bytes)) => Ok(bytes),
-        Some(Content::Refusal(_)) | None => {
-            Err(Refusal::new(RefusalCode::Malformed, "a sync message holds nothing").into())
-        }
+        Some(Content::Refusal(_)) | None => Err(Refusal::new(
+            RefusalCode::Malformed,
+            "a sync message holds nothing",
+        )),
     }
 }

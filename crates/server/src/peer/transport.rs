@@ -48,7 +48,11 @@ impl NodeTransport {
     /// Speaks for the node of this envelope.
     #[must_use]
     pub fn new(envelope: Envelope, connector: Connector) -> Self {
-        Self { envelope, connector, channels: Mutex::default() }
+        Self {
+            envelope,
+            connector,
+            channels: Mutex::default(),
+        }
     }
 
     fn client(&self, address: &str) -> Result<PeerClient<Channel>, TransportError> {
@@ -71,7 +75,9 @@ impl NodeTransport {
         address: &str,
         timeout: Duration,
     ) -> Result<Joined, JoinError> {
-        let request = wire::JoinRequest { header: Some(self.envelope.header(to)) };
+        let request = wire::JoinRequest {
+            header: Some(self.envelope.header(to)),
+        };
         let mut client = self.client(address)?;
         let reply = within(Some(timeout), client.join(request)).await?;
         let accepted = match reply.result {
@@ -81,9 +87,8 @@ impl NodeTransport {
             }
             None => return Err(no_result().into()),
         };
-        let malformed = |reason: &str| {
-            JoinError::Refused(Refusal::new(wire::RefusalCode::Malformed, reason))
-        };
+        let malformed =
+            |reason: &str| JoinError::Refused(Refusal::new(wire::RefusalCode::Malformed, reason));
         if accepted.node_id == 0 {
             return Err(malformed("the new node does not say its id"));
         }
@@ -94,8 +99,15 @@ impl NodeTransport {
         } else {
             accepted.node_address
         };
-        let address = NodeAddress { node, api: accepted.api_address };
-        Ok(Joined { node_id: accepted.node_id, address, instance })
+        let address = NodeAddress {
+            node,
+            api: accepted.api_address,
+        };
+        Ok(Joined {
+            node_id: accepted.node_id,
+            address,
+            instance,
+        })
     }
 }
 
@@ -118,7 +130,11 @@ impl Transport for NodeTransport {
         // Installing takes as long as it takes; a dead peer shows by the keepalive.
         let timeout = (rpc != PeerRpc::SnapshotOffer).then_some(timeout);
         let reply = within(timeout, client.call(request)).await?;
-        self.check_reply(to, reply.header.as_ref(), matches!(reply.result, Some(wire::peer_reply::Result::Refusal(_))))?;
+        self.check_reply(
+            to,
+            reply.header.as_ref(),
+            matches!(reply.result, Some(wire::peer_reply::Result::Refusal(_))),
+        )?;
         match reply.result {
             Some(wire::peer_reply::Result::Body(body)) => Ok(Vec::from(body)),
             Some(wire::peer_reply::Result::Refusal(refusal)) => Err(Refusal::from(refusal).into()),
@@ -164,8 +180,11 @@ fn client(channel: Channel) -> PeerClient<Channel> {
 }
 
 fn no_result() -> TransportError {
-    Refusal::new(wire::RefusalCode::Malformed, "the reply holds neither an answer nor a refusal")
-        .into()
+    Refusal::new(
+        wire::RefusalCode::Malformed,
+        "the reply holds neither an answer nor a refusal",
+    )
+    .into()
 }
 
 async fn within<T>(

@@ -1,0 +1,140 @@
+//! How this node is, put together from what consensus, the replica and the stores say: one account for the
+//! status call, the readiness check and the metrics.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use pando_consensus::{self as consensus, Node, NodeAddress};
+use pando_proto::{CatchUp, CatchUpPath, LogKept, NodeState, NodeStatus, Role};
+use pando_storage::KvStore;
+
+use crate::http::Observed;
+use crate::identity::Identity;
+use crate::metrics::NodeFigures;
+
+/// One node, to be looked at.
+pub(crate) struct NodeView {
+    pub(crate) node: Arc<Node>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) address: NodeAddress,
+    pub(crate) log: Arc<dyn KvStore>,
+    pub(crate) started: Instant,
+}
+
+impl NodeView {
+    /// Whether this node answers reads and passes writes on.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let status = self.node.status().await;
+        self.identity.cluster_id().is_some()
+            && status.leader.is_some()
+            && status.state == consensus::NodeState::Serving
+    }
+}
+
+#[async_trait]
+impl Observed for NodeView {
+    async fn figures(&self) -> Result<NodeFigures, String> {
+        let replica = Arc::clone(self.node.replica());
+        let log = Arc::clone(&self.log);
+        // Sizes are read off the disk.
+        let measured = tokio::task::spawn_blocking(move || {
+            let stats = replica.stats().map_err(|e| e.to_string())?;
+            let log_bytes = log.size_on_disk().map_err(|e| e.to_string())?;
+            Ok::<_, String>((stats, log_bytes, resident_bytes()))
+        });
+        let (stats, log_disk_bytes, resident_bytes) = measured
+            .await
+            .map_err(|_| "the node is shutting down".to_owned())??;
+        let status = self.node.status().await;
+        Ok(NodeFigures {
+            node_id: self.identity.node_id(),
+            cluster: self.identity.cluster_id(),
+            leader: status.leader.as_ref().map(|(id, _)| *id),
+            views: stats.views,
+            overlay_bytes: stats.overlay_bytes,
+            resident_bytes,
+            status: NodeStatus {
+                role: role(status.role),
+                term: status.term,
+                last_log: status.last_log.unwrap_or(0),
+                committed: status.committed.unwrap_or(0),
+                applied: status.applied.unwrap_or(0),
+                lag: 0,
+                root: status.root.0,
+                state: state(status.state),
+                log: LogKept {
+                    entries: status.log_entries,
+                    bytes: status.log_bytes,
+                    snapshot: status.snapshot.unwrap_or(0),
+                    purged: status.purged.unwrap_or(0),
+                },
+                catch_up: catch_up(&status.catch_up),
+                points: stats.points,
+                point_bytes: stats.bytes,
+                disk_bytes: stats.disk_bytes + log_disk_bytes,
+                memory_bytes: stats.index_bytes,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                uptime_seconds: self.started.elapsed().as_secs(),
+            },
+        })
+    }
+}
+
+fn role(role: consensus::Role) -> Role {
+    match role {
+        consensus::Role::Leader => Role::Leader,
+        consensus::Role::Follower => Role::Follower,
+        consensus::Role::Candidate => Role::Candidate,
+        // A node that has stopped follows nobody and votes for nobody; its state says more.
+        consensus::Role::Learner | consensus::Role::Stopped => Role::Learner,
+    }
+}
+
+fn state(state: consensus::NodeState) -> NodeState {
+    match state {
+        consensus::NodeState::Serving => NodeState::Serving,
+        consensus::NodeState::Syncing(sync) => NodeState::Syncing {
+            done: sync.done,
+            total: sync.total,
+        },
+        consensus::NodeState::Waiting { .. } => NodeState::Waiting,
+        consensus::NodeState::Quarantined { reason } => NodeState::Quarantined { reason },
+    }
+}
+
+fn catch_up(counters: &consensus::CatchUpCounters) -> CatchUp {
+    CatchUp {
+        entries_replayed: counters.log_entries_replayed,
+        delta_sessions: counters.delta_sessions,
+        rows_put: counters.rows_put,
+        rows_deleted: counters.rows_deleted,
+        sync_bytes_in: counters.sync_bytes_in,
+        sync_bytes_out: counters.sync_bytes_out,
+        resumed: counters.resumed,
+        last_path: counters.last.as_ref().map(|last| match last {
+            consensus::CatchUp::Replay { .. } => CatchUpPath::Log,
+            consensus::CatchUp::Delta { .. } => CatchUpPath::Delta,
+        }),
+    }
+}
+
+/// Memory of this process, on systems that keep it in `/proc`.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_has_memory() {
+        let bytes = super::resident_bytes().expect("/proc");
+        assert!((1 << 20..1 << 40).contains(&bytes), "{bytes}");
+    }
+}

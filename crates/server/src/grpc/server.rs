@@ -1,0 +1,103 @@
+//! The public port: the four services behind admission, with health and reflection beside them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_proto::v1::cluster_server::ClusterServer;
+use pando_proto::v1::collections_server::CollectionsServer;
+use pando_proto::v1::points_server::PointsServer;
+use pando_proto::v1::search_server::SearchServer;
+use pando_proto::{FILE_DESCRIPTOR_SET, GRPC_MESSAGE_BYTES_MAX};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::cluster::ClusterService;
+use super::collections::CollectionsService;
+use super::points::PointsService;
+use super::search::SearchService;
+use super::{Admission, Api};
+use crate::figures::NodeView;
+use crate::peer::NodeTransport;
+
+/// A client's connection that carries nothing is asked this often whether it lives,
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// and closed when it has not answered for this long.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the public port is made of.
+pub(crate) struct PublicApi {
+    pub(crate) api: Api,
+    pub(crate) view: Arc<NodeView>,
+    pub(crate) transport: Arc<NodeTransport>,
+    pub(crate) admission: Admission,
+    pub(crate) health: HealthReporter,
+}
+
+/// Serves until `stop`; requests in work are finished.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    public: PublicApi,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let PublicApi {
+        api,
+        view,
+        transport,
+        admission,
+        health,
+    } = public;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let health = tonic_health::pb::health_server::HealthServer::new(
+        tonic_health::server::HealthService::from_health_reporter(health),
+    );
+    let max = GRPC_MESSAGE_BYTES_MAX;
+    let collections = CollectionsServer::new(CollectionsService(api.clone()));
+    let points = PointsServer::new(PointsService(api.clone()));
+    let search = SearchServer::new(SearchService(api.clone()));
+    let cluster = ClusterServer::new(ClusterService {
+        api,
+        view,
+        transport,
+    });
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(admission)
+        .add_service(collections.max_decoding_message_size(max))
+        .add_service(points.max_decoding_message_size(max))
+        .add_service(search.max_decoding_message_size(max))
+        .add_service(cluster.max_decoding_message_size(max))
+        .add_service(health)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            stop.cancelled_owned(),
+        )
+        .await?;
+    Ok(())
+}
+
+/// Tells the health service whether this node is ready.
+pub(crate) async fn set_health(health: &HealthReporter, ready: bool) {
+    let status = if ready {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    for service in [
+        "",
+        CollectionsServer::<CollectionsService>::NAME,
+        PointsServer::<PointsService>::NAME,
+        SearchServer::<SearchService>::NAME,
+        ClusterServer::<ClusterService>::NAME,
+    ] {
+        health.set_service_status(service, status).await;
+    }
+}

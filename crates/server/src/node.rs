@@ -1,0 +1,377 @@
+//! One node from start to end: identity, stores, consensus, three ports, and all of it in reverse.
+//!
+//! Owns the order in which things start and stop. Nothing is served before the state on disk has been checked.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use pando_consensus::{Node, NodeAddress, NodeOptions};
+use pando_model::{ClusterId, GroupId, NodeId};
+use pando_replica::{Replica, ReplicaOptions};
+use pando_storage::{KvStore, SledOptions, SledStore};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
+use tokio_util::task::TaskTracker;
+use tonic_health::server::HealthReporter;
+use tracing::{Instrument as _, error, info, info_span};
+
+use crate::config::{Config, advertised};
+use crate::figures::NodeView;
+use crate::grpc::{self, ADMIN_TIMEOUT, Admission, Api, PublicApi};
+use crate::http;
+use crate::identity::Identity;
+use crate::metrics::Metrics;
+use crate::peer::{Connector, Envelope, NodeTransport, PeerService, serve_peers};
+use crate::traffic::Traffic;
+use crate::workers::Workers;
+
+/// How often the health service is told how the node is.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The page cache of the log store. Entries are read soon after they are written, or in order.
+const LOG_CACHE_BYTES: u64 = 16 << 20;
+
+/// Names of the workers, in the order in which they stop.
+const PUBLIC_API: &str = "public-api";
+const HEALTH: &str = "health";
+const NODE_API: &str = "node-api";
+const HTTP: &str = "http";
+
+/// Where a running node is reached, and who it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ready {
+    /// The node.
+    pub node_id: NodeId,
+    /// Its cluster, if it belongs to one.
+    pub cluster_id: Option<ClusterId>,
+    /// Where the public gRPC API listens.
+    pub api: SocketAddr,
+    /// Where the node API listens.
+    pub node: SocketAddr,
+    /// Where health and metrics listen.
+    pub http: SocketAddr,
+    /// Where clients are told to reach the public API.
+    pub advertise_api: String,
+    /// Where other nodes are told to reach the node API.
+    pub advertise_node: String,
+}
+
+/// Runs one node until `shutdown`, or until it cannot go on. `on_ready` is called once all ports are served.
+///
+/// # Errors
+/// When the node cannot start (the message says what to do), or a part of it fails.
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+    on_ready: impl FnOnce(&Ready),
+) -> anyhow::Result<()> {
+    config.validate()?;
+    let identity = {
+        let (data_dir, id) = (config.data_dir.clone(), config.node_id);
+        blocking(move || Identity::open(&data_dir, id)).await??
+    };
+    let span = info_span!("node", id = identity.node_id());
+    run_as(config, Arc::new(identity), shutdown, on_ready)
+        .instrument(span)
+        .await
+}
+
+async fn run_as(
+    config: Config,
+    identity: Arc<Identity>,
+    shutdown: impl Future<Output = ()>,
+    on_ready: impl FnOnce(&Ready),
+) -> anyhow::Result<()> {
+    let listeners = Listeners::bind(&config).await?;
+    let address = listeners.address(&config)?;
+    let stores = Stores::open(&config).await?;
+    let traffic = Arc::new(Traffic::default());
+    let envelope = Envelope::new(Arc::clone(&identity));
+    let connector = Connector::new(Arc::clone(&traffic));
+    let transport = Arc::new(NodeTransport::new(envelope.clone(), connector));
+    let node = Node::start(
+        node_options(&config, &identity),
+        Arc::clone(&stores.replica),
+        Arc::clone(&stores.log),
+        Arc::clone(&transport) as _,
+    )
+    .await
+    .context("consensus did not start")?;
+
+    let running = Running {
+        view: Arc::new(NodeView {
+            node: Arc::clone(&node),
+            identity: Arc::clone(&identity),
+            address,
+            log: Arc::clone(&stores.log),
+            started: Instant::now(),
+        }),
+        node,
+        identity,
+        transport,
+        metrics: Arc::new(Metrics::new(Arc::clone(&traffic))),
+        traffic,
+        envelope,
+        streams: TaskTracker::new(),
+        workers: Workers::default(),
+    };
+    running
+        .serve(&config, listeners, stores, shutdown, on_ready)
+        .await
+}
+
+fn node_options(config: &Config, identity: &Identity) -> NodeOptions {
+    let election_min = Duration::from_millis(config.raft_election_ms);
+    NodeOptions {
+        cluster: identity.cluster_id(),
+        heartbeat: Duration::from_millis(config.raft_heartbeat_ms),
+        election_min,
+        election_max: election_min * 2,
+        log_entries_max: config.raft_log_entries_max,
+        log_bytes_max: config.raft_log_mib_max << 20,
+        log_entries_keep: config.raft_log_entries_keep,
+        writes_in_flight_max: config.requests_inflight_max,
+        change_timeout: ADMIN_TIMEOUT,
+        ..NodeOptions::new(identity.node_id())
+    }
+}
+
+struct Listeners {
+    api: TcpListener,
+    node: TcpListener,
+    http: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            api: bind("api_listen", config.api_listen).await?,
+            node: bind("node_listen", config.node_listen).await?,
+            http: bind("http_listen", config.http_listen).await?,
+        })
+    }
+
+    fn address(&self, config: &Config) -> anyhow::Result<NodeAddress> {
+        Ok(NodeAddress {
+            node: advertised(config.advertise_node.as_deref(), self.node.local_addr()?),
+            api: advertised(config.advertise_api.as_deref(), self.api.local_addr()?),
+        })
+    }
+}
+
+async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} ({key}); is another node running there?")
+    })
+}
+
+struct Stores {
+    log: Arc<dyn KvStore>,
+    replica: Arc<Replica>,
+}
+
+impl Stores {
+    /// Opens both stores and checks what they hold.
+    async fn open(config: &Config) -> anyhow::Result<Self> {
+        let data_dir = config.data_dir.clone();
+        let cache_bytes = config.storage_cache_mib << 20;
+        let overlay_bytes_max = config.sync_overlay_mib_max << 20;
+        let opened = blocking(move || {
+            let log = open_store(&data_dir.join("log"), LOG_CACHE_BYTES)?;
+            let data = open_store(&data_dir.join("data"), cache_bytes)?;
+            let purged = pando_consensus::purged_index(log.as_ref(), GroupId::CATALOGUE)
+                .with_context(|| lost(&data_dir))?;
+            let options = ReplicaOptions {
+                overlay_bytes_max,
+                ..ReplicaOptions::default()
+            };
+            let replica = Replica::open(data, options, purged).with_context(|| lost(&data_dir))?;
+            anyhow::Ok(Self {
+                log,
+                replica: Arc::new(replica),
+            })
+        });
+        opened.await?
+    }
+}
+
+fn open_store(path: &Path, cache_bytes: u64) -> anyhow::Result<Arc<dyn KvStore>> {
+    let store = SledStore::open(path, SledOptions { cache_bytes })
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    Ok(Arc::new(store))
+}
+
+/// What to do about a data directory that does not hold what it should.
+fn lost(data_dir: &Path) -> String {
+    let dir = data_dir.display();
+    format!(
+        "the state in {dir} cannot be used; if the disk itself is sound, this node's copy is lost but not the cluster's: \
+         move {dir} aside, start the node on an empty directory with bootstrap = false, add it with \
+         `pando cluster add`, and remove the old id with `pando cluster remove`"
+    )
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("start-up was interrupted")
+}
+
+/// A node whose consensus runs.
+struct Running {
+    node: Arc<Node>,
+    identity: Arc<Identity>,
+    view: Arc<NodeView>,
+    transport: Arc<NodeTransport>,
+    metrics: Arc<Metrics>,
+    traffic: Arc<Traffic>,
+    envelope: Envelope,
+    streams: TaskTracker,
+    workers: Workers,
+}
+
+impl Running {
+    async fn serve(
+        mut self,
+        config: &Config,
+        listeners: Listeners,
+        stores: Stores,
+        shutdown: impl Future<Output = ()>,
+        on_ready: impl FnOnce(&Ready),
+    ) -> anyhow::Result<()> {
+        let [api, node, http] =
+            [&listeners.api, &listeners.node, &listeners.http].map(TcpListener::local_addr);
+        let (api, node, http) = (api?, node?, http?);
+        let outcome = self.start_workers(config, listeners).await;
+        let outcome = match outcome {
+            Ok(()) => {
+                let ready = Ready {
+                    node_id: self.identity.node_id(),
+                    cluster_id: self.identity.cluster_id(),
+                    api,
+                    node,
+                    http,
+                    advertise_api: self.view.address.api.clone(),
+                    advertise_node: self.view.address.node.clone(),
+                };
+                info!(%api, %node, %http, cluster = ?ready.cluster_id, "serving");
+                on_ready(&ready);
+                tokio::select! {
+                    () = shutdown => Ok(()),
+                    failure = self.workers.failed() => Err(failure),
+                }
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = &outcome {
+            error!(error = format!("{failure:#}"), "this node stops");
+        } else {
+            info!("stopping");
+        }
+        self.stop(stores).await?;
+        outcome
+    }
+
+    async fn start_workers(&mut self, config: &Config, listeners: Listeners) -> anyhow::Result<()> {
+        let Listeners { api, node, http } = listeners;
+        self.start_node_api(node);
+        self.start_http(http);
+        // Between forming a cluster and writing down its id lies a moment; who was stopped in it goes on from there.
+        let half_formed = !self.node.status().await.members.is_empty();
+        if self.identity.cluster_id().is_none() && (config.bootstrap || half_formed) {
+            let address = self.view.address.clone();
+            grpc::form(&self.node, &self.identity, address).await?;
+        }
+        let health = HealthReporter::new();
+        grpc::set_health(&health, false).await;
+        self.start_health(health.clone());
+        self.start_public_api(config, api, health);
+        Ok(())
+    }
+
+    fn start_node_api(&mut self, listener: TcpListener) {
+        let (envelope, node) = (self.envelope.clone(), Arc::clone(&self.node));
+        let (address, streams) = (self.view.address.clone(), self.streams.clone());
+        let traffic = Arc::clone(&self.traffic);
+        self.workers.spawn(NODE_API, |stop| async move {
+            let service =
+                PeerService::new(envelope, address, Arc::new(node), streams, stop.clone());
+            Ok(serve_peers(listener, service, traffic, stop).await?)
+        });
+    }
+
+    fn start_http(&mut self, listener: TcpListener) {
+        let router = http::router(Arc::clone(&self.view) as _, Arc::clone(&self.metrics));
+        self.workers.spawn(HTTP, |stop| async move {
+            Ok(axum::serve(listener, router)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await?)
+        });
+    }
+
+    fn start_public_api(&mut self, config: &Config, listener: TcpListener, health: HealthReporter) {
+        let api = Api {
+            node: Arc::clone(&self.node),
+            identity: Arc::clone(&self.identity),
+        };
+        let metrics = Arc::clone(&self.metrics);
+        let public = PublicApi {
+            api,
+            view: Arc::clone(&self.view),
+            transport: Arc::clone(&self.transport),
+            admission: Admission::new(
+                config.requests_inflight_max,
+                config.request_timeout(),
+                metrics,
+            ),
+            health,
+        };
+        self.workers
+            .spawn(PUBLIC_API, |stop| grpc::serve(listener, public, stop));
+    }
+
+    /// Watches the node: tells the health service, and stops the process when consensus has stopped.
+    fn start_health(&mut self, health: HealthReporter) {
+        let view = Arc::clone(&self.view);
+        self.workers.spawn(HEALTH, |stop| async move {
+            let mut tick = tokio::time::interval(HEALTH_INTERVAL);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    reason = view.node.failed() => anyhow::bail!("consensus has stopped: {reason}"),
+                    () = stop.cancelled() => {
+                        grpc::set_health(&health, false).await;
+                        return Ok(());
+                    }
+                }
+                grpc::set_health(&health, view.is_ready().await).await;
+            }
+        });
+    }
+
+    /// Clients first, so that what they were promised is still carried out; storage last.
+    async fn stop(mut self, stores: Stores) -> anyhow::Result<()> {
+        self.workers.stop(HEALTH).await;
+        self.workers.stop(PUBLIC_API).await;
+        self.node.shutdown().await;
+        self.workers.stop(NODE_API).await;
+        self.streams.close();
+        self.workers.stop(HTTP).await;
+        blocking(move || {
+            stores.replica.make_durable()?;
+            stores.log.flush()?;
+            anyhow::Ok(())
+        })
+        .await?
+        .context("the stores could not be flushed")?;
+        info!("stopped");
+        Ok(())
+    }
+}
