@@ -28,6 +28,8 @@ const SYSTEM_ROWS: u64 = 16;
 #[derive(Clone, Copy, Debug)]
 struct Counters {
     applied: u64,
+    /// Nothing is being installed any more, and all counters say so.
+    serving: bool,
     sessions: u64,
     replayed: u64,
     rows_put: u64,
@@ -41,6 +43,7 @@ impl Counters {
         let figures = Figures::of(&node.at.http, LOOK_TIMEOUT).await?;
         Ok(Self {
             applied: figures.count("pando_raft_index{name=\"applied\"}")?,
+            serving: figures.count("pando_node_state{name=\"serving\"}")? == 1,
             sessions: figures.count("pando_catch_up_sessions_total")?,
             replayed: figures.count("pando_catch_up_log_entries_total")?,
             rows_put: figures.count("pando_catch_up_rows_put_total")?,
@@ -201,7 +204,7 @@ async fn reached_leader(world: &World, node: usize) -> anyhow::Result<Counters> 
         let there = Counters::of(&world.nodes[node]).await;
         let goal = Counters::of(&world.nodes[leader]).await?.applied;
         match there {
-            Ok(counters) if counters.applied >= goal => break counters,
+            Ok(counters) if counters.serving && counters.applied >= goal => break counters,
             seen if begun.elapsed() > PATIENCE => {
                 let name = &world.nodes[node].name;
                 return Err(Late(format!(
