@@ -8,12 +8,13 @@ pub mod load;
 pub mod network;
 pub mod oracle;
 mod owner;
+pub mod peer;
 mod ports;
 pub mod process;
 mod wait;
 
 pub use cluster::{ClusterOptions, FACT_MAX, ProcessCluster};
 pub use direct::{Direct, Refusal};
-pub use network::Partition;
+pub use network::{Partition, Then};
 pub use process::{NodeProcess, NodeSetup};
 pub use wait::eventually;

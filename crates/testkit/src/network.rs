@@ -51,21 +51,33 @@ struct Link {
 #[derive(Debug, Default)]
 struct Counted {
     passed: u64,
-    /// The connections are closed once, when this many more bytes have passed.
-    cut_after: Option<u64>,
+    /// What happens when this many more bytes have passed.
+    next: Option<(u64, Then)>,
+}
+
+/// What happens to a link after some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Its connections are closed, once; new ones are taken.
+    Cut,
+    /// It delivers nothing more until [`Network::heal`].
+    Hold,
 }
 
 impl Link {
-    /// How many of `bytes` may pass; fewer than all: the link breaks then.
-    fn pass(&self, bytes: usize) -> usize {
+    /// How many of `bytes` may pass, and what happens then if not all may.
+    fn pass(&self, bytes: usize) -> (usize, Option<Then>) {
         let mut counted = self.counted.lock();
         let mut allowed = bytes;
-        if let Some(left) = counted.cut_after {
+        let mut then = None;
+        if let Some((left, next)) = counted.next {
             allowed = usize::try_from(left).map_or(bytes, |left| left.min(bytes));
-            counted.cut_after = (allowed == bytes).then_some(left - allowed as u64);
+            let reached = allowed < bytes;
+            then = reached.then_some(next);
+            counted.next = (!reached).then_some((left - allowed as u64, next));
         }
         counted.passed += allowed as u64;
-        allowed
+        (allowed, then)
     }
 
     fn set(&self, flow: Flow) {
@@ -152,21 +164,15 @@ impl Network {
         self.shared.link(b, a).set(Flow::Severed);
     }
 
-    /// Closes the connections between two nodes once, when `from` has sent `bytes` more to `to`. New ones are taken
-    /// at once.
-    pub fn cut_after(&self, from: NodeId, to: NodeId, bytes: u64) {
-        self.shared.link(from, to).counted.lock().cut_after = Some(bytes);
+    /// Breaks the link in this way when `from` has sent `bytes` more to `to`.
+    pub fn after(&self, from: NodeId, to: NodeId, bytes: u64, then: Then) {
+        self.shared.link(from, to).counted.lock().next = Some((bytes, then));
     }
 
-    /// Whether a cut that was asked for is still to come.
+    /// Whether what [`Network::after`] was told is still to come.
     #[must_use]
-    pub fn cut_pending(&self, from: NodeId, to: NodeId) -> bool {
-        self.shared
-            .link(from, to)
-            .counted
-            .lock()
-            .cut_after
-            .is_some()
+    pub fn is_pending(&self, from: NodeId, to: NodeId) -> bool {
+        self.shared.link(from, to).counted.lock().next.is_some()
     }
 
     /// Bytes that `from` has sent to `to`, through whichever connection.
@@ -194,7 +200,7 @@ impl Network {
     pub fn heal(&self) {
         for link in self.shared.links.lock().values() {
             link.set(Flow::Open);
-            link.counted.lock().cut_after = None;
+            link.counted.lock().next = None;
         }
     }
 }
@@ -243,21 +249,31 @@ async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
         let Ok(read) = from.read(&mut buffer).await else {
             return;
         };
-        if read == 0
-            || state
+        if read == 0 {
+            return;
+        }
+        let mut rest = &buffer[..read];
+        while !rest.is_empty() {
+            if state
                 .wait_for(|state| state.flow != Flow::Held)
                 .await
                 .is_err()
-        {
-            return;
-        }
-        let passed = link.pass(read);
-        if to.write_all(&buffer[..passed]).await.is_err() {
-            return;
-        }
-        if passed < read {
-            link.break_once();
-            return;
+            {
+                return;
+            }
+            let (passed, then) = link.pass(rest.len());
+            if to.write_all(&rest[..passed]).await.is_err() {
+                return;
+            }
+            rest = &rest[passed..];
+            match then {
+                None => {}
+                Some(Then::Hold) => link.set(Flow::Held),
+                Some(Then::Cut) => {
+                    link.break_once();
+                    return;
+                }
+            }
         }
     }
 }
@@ -352,17 +368,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_comes_at_its_byte_and_once() {
+    async fn a_break_comes_at_its_byte_and_once() {
         let mut network = Network::default();
         let address = echo(&mut network).await;
         let mut stream = TcpStream::connect(&address).await.unwrap();
-        network.cut_after(NODE, OUTSIDE, 25);
+        network.after(NODE, OUTSIDE, 25, Then::Cut);
         ask(&mut stream, 20).await.unwrap();
-        assert!(network.cut_pending(NODE, OUTSIDE));
+        assert!(network.is_pending(NODE, OUTSIDE));
         assert!(ask(&mut stream, 20).await.is_err(), "cut in its middle");
         assert_eq!(network.passed(NODE, OUTSIDE), 25);
-        assert!(!network.cut_pending(NODE, OUTSIDE));
+        assert!(!network.is_pending(NODE, OUTSIDE));
         let mut again = TcpStream::connect(&address).await.unwrap();
         ask(&mut again, 1_000).await.unwrap();
+        network.after(NODE, OUTSIDE, 5, Then::Hold);
+        again.write_all(&[7; 8]).await.unwrap();
+        let mut answer = [0; 8];
+        again.read_exact(&mut answer[..5]).await.unwrap();
+        let held = timeout(
+            Duration::from_millis(100),
+            again.read_exact(&mut answer[5..]),
+        )
+        .await;
+        assert!(held.is_err(), "five bytes passed, no more");
     }
 }

@@ -1,0 +1,288 @@
+//! How a node catches up: by replay where the log is kept, by delta where it is not; whatever happens meanwhile, it
+//! ends up equal, and counters say which way it went and what that cost.
+
+use anyhow::{Context, Result, ensure};
+use pando_client::CatchUpPath;
+use pando_model::{Consistency, PointId};
+use pando_testkit::dataset::WordNet;
+use pando_testkit::load::{self, Load};
+use pando_testkit::{ClusterOptions, FACT_MAX, ProcessCluster, Then, eventually};
+use pando_tests::{delete, import, words, write_each};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+const PANDO: &str = env!("CARGO_BIN_EXE_pando-under-test");
+const POINTS: usize = 2_000;
+const DRIFT: usize = 40;
+const INSERTS: usize = 20;
+/// Deleted while the node is away; none of them drifts.
+const DELETES: std::ops::Range<u64> = 100..120;
+/// More points than that.
+const SOME: usize = 200;
+/// Rows of the system tree that writes change besides: remembered requests, the clock.
+const SYSTEM_ROWS_MAX: u64 = 20;
+
+/// Drift, inserts and deletes: real changes, most of them entries of their own. Returns the rows that changed, the
+/// deleted ones not counted.
+async fn change(cluster: &ProcessCluster, set: &WordNet) -> Result<u64> {
+    let sdk = cluster.sdk()?;
+    let mut drifted = set.drifted(POINTS, DRIFT + 30);
+    drifted.retain(|point| !DELETES.map(PointId::Num).any(|id| id == point.id));
+    drifted.truncate(DRIFT);
+    write_each(&sdk, drifted).await?;
+    write_each(&sdk, set.inserts(INSERTS)).await?;
+    delete(&sdk, DELETES).await?;
+    Ok((DRIFT + INSERTS) as u64)
+}
+
+/// Purges every running node's log.
+async fn purge(cluster: &ProcessCluster) -> Result<()> {
+    for id in cluster.running() {
+        let snapshot = cluster.direct(id)?.snapshot(true).await?;
+        ensure!(snapshot.purged_index > 0, "{snapshot:?}");
+    }
+    Ok(())
+}
+
+/// The deleted points are not there, others are.
+async fn gone(cluster: &ProcessCluster, node: u64) -> Result<()> {
+    let ids: Vec<PointId> = DELETES.chain([99]).map(PointId::Num).collect();
+    let there = cluster
+        .direct(node)?
+        .get(&words(), &ids, Consistency::Local)
+        .await?;
+    let there: Vec<PointId> = there.iter().map(|point| point.id).collect();
+    assert_eq!(there, [PointId::Num(99)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn within_the_kept_log_a_node_replays_and_beyond_it_pulls_a_delta() -> Result<()> {
+    // Purpose: three equal nodes.
+    let set = WordNet::load()?;
+    let mut cluster = ProcessCluster::start(PANDO, 3, ClusterOptions::default()).await?;
+    import(&cluster.sdk()?, &set, POINTS).await?;
+    cluster.wait_equal().await?;
+    let leader = cluster.leader().await?;
+    let [node, other] = <[u64; 2]>::try_from(cluster.others(leader)).expect("two followers");
+
+    // Purpose: a node that missed entries which are kept replays them, each of them and nothing else.
+    let before = cluster.status(node).await?.last_log;
+    cluster.kill(node)?;
+    change(&cluster, &set).await?;
+    let missed = cluster.status(leader).await?.last_log - before;
+    cluster.restart(node).await?;
+    cluster.wait_equal().await?;
+    let replayed = cluster.status(node).await?.catch_up;
+    assert_eq!(replayed.entries_replayed, missed, "{replayed:?}");
+    assert_eq!(
+        (replayed.delta_sessions, replayed.rows_put),
+        (0, 0),
+        "{replayed:?}"
+    );
+    assert_eq!(replayed.last_path, Some(CatchUpPath::Log));
+    gone(&cluster, node).await?;
+
+    // Purpose: a node that missed entries which are purged pulls what differs, and replays none of them. The points
+    // deleted meanwhile are among those it has.
+    cluster
+        .sdk()?
+        .upsert(&words(), set.base(SOME))
+        .await?;
+    cluster.wait_equal().await?;
+    cluster.kill(node)?;
+    let changed = change(&cluster, &set).await?;
+    purge(&cluster).await?;
+    cluster.restart(node).await?;
+    cluster.wait_equal().await?;
+    let pulled = cluster.status(node).await?.catch_up;
+    assert_eq!(
+        (pulled.delta_sessions, pulled.entries_replayed),
+        (1, 0),
+        "{pulled:?}"
+    );
+    assert_eq!(pulled.last_path, Some(CatchUpPath::Delta));
+    let rows = changed..=changed + (DRIFT + INSERTS) as u64 + SYSTEM_ROWS_MAX;
+    assert!(rows.contains(&pulled.rows_put), "{rows:?}: {pulled:?}");
+    assert!(pulled.rows_deleted >= DELETES.count() as u64, "{pulled:?}");
+    gone(&cluster, node).await?;
+
+    // Purpose: a new node pulls everything, once.
+    purge(&cluster).await?;
+    cluster.spawn(4).await?;
+    cluster.join(4).await?;
+    cluster.wait_equal().await?;
+    let copied = cluster.status(4).await?;
+    assert_eq!(copied.catch_up.delta_sessions, 1, "{copied:?}");
+    assert!(copied.catch_up.rows_put >= copied.points, "{copied:?}");
+    gone(&cluster, 4).await?;
+    cluster.promote(4).await?;
+    cluster.verify().await?;
+
+    // Purpose: what was deleted stays deleted whoever leads.
+    for id in [node, other, 4] {
+        cluster.sdk()?.transfer_leader(id).await?;
+        gone(&cluster, id).await?;
+    }
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_go_on_while_a_node_pulls() -> Result<()> {
+    // Purpose: a node is behind, and writers are at work on a second collection and on the rows it is to pull.
+    let set = WordNet::load()?;
+    let options = ClusterOptions::default().proxied();
+    let mut cluster = ProcessCluster::start(PANDO, 3, options).await?;
+    import(&cluster.sdk()?, &set, POINTS).await?;
+    load::create(&cluster.sdk()?).await?;
+    let load = Load::start(cluster.sdk()?, 2);
+    load.progress(20, FACT_MAX).await?;
+    cluster.spawn(4).await?;
+    purge(&cluster).await?;
+    let leader = cluster.leader().await?;
+
+    // Purpose: the session stands still in its middle.
+    let bytes = 500_000;
+    cluster.network.after(leader, 4, bytes, Then::Hold);
+    cluster
+        .join(4)
+        .await
+        .context("an answer to `add` does not wait for the session")?;
+    eventually("the session is in its middle", FACT_MAX, async || {
+        ensure!(
+            !cluster.network.is_pending(leader, 4),
+            "{}",
+            cluster.network.passed(leader, 4)
+        );
+        Ok(())
+    })
+    .await?;
+
+    // Purpose: the leader acknowledges writes all the same, to rows that were sent and to rows that were not.
+    let changed = set.drifted(POINTS, 200);
+    cluster.sdk()?.upsert(&words(), changed.clone()).await?;
+    load.progress(40, FACT_MAX).await?;
+    assert_eq!(
+        cluster.status(4).await?.applied,
+        0,
+        "nothing is installed yet"
+    );
+
+    // Purpose: the session goes on with the bytes of its index, and the log does the rest.
+    cluster.network.heal();
+    let judge = load.stop().await?;
+    cluster.wait_equal().await?;
+    let counters = cluster.status(4).await?.catch_up;
+    assert!(
+        counters.delta_sessions >= 1 && counters.entries_replayed > 0,
+        "{counters:?}"
+    );
+    judge.check(&cluster.direct(4)?.all(&load::collection()).await?)?;
+    let ids: Vec<PointId> = changed.iter().map(|point| point.id).collect();
+    let there = cluster
+        .direct(4)?
+        .get(&words(), &ids, Consistency::Local)
+        .await?;
+    assert_eq!(there.len(), changed.len());
+    cluster.verify().await?;
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_cut_at_any_byte_goes_on_from_what_is_staged() -> Result<()> {
+    // Purpose: a node is behind by many rows.
+    let set = WordNet::load()?;
+    let options = ClusterOptions::default().proxied();
+    let mut cluster = ProcessCluster::start(PANDO, 3, options).await?;
+    import(&cluster.sdk()?, &set, POINTS).await?;
+    purge(&cluster).await?;
+    let leader = cluster.leader().await?;
+
+    // Purpose: the connection breaks at random bytes while it pulls.
+    cluster.spawn(4).await?;
+    let mut random = StdRng::seed_from_u64(4);
+    let mut cuts = 0;
+    cluster
+        .network
+        .after(leader, 4, random.random_range(2_000..200_000), Then::Cut);
+    cluster.join(4).await?;
+    eventually(
+        "node 4 has caught up, cut again and again",
+        FACT_MAX,
+        async || {
+            if !cluster.network.is_pending(leader, 4) {
+                cuts += 1;
+                let bytes = random.random_range(2_000..400_000);
+                cluster.network.after(leader, 4, bytes, Then::Cut);
+            }
+            let status = cluster.status(4).await?;
+            ensure!(
+                status.catch_up.delta_sessions > 0,
+                "{cuts} cuts, {status:?}"
+            );
+            Ok(())
+        },
+    )
+    .await?;
+    cluster.network.heal();
+    cluster.wait_equal().await?;
+
+    // Purpose: every row came once, however often the connection broke.
+    let status = cluster.status(4).await?;
+    assert!(cuts >= 3, "{cuts} cuts, {status:?}");
+    assert!(status.catch_up.resumed >= 1, "{status:?}");
+    let rows = status.points..=status.points + SYSTEM_ROWS_MAX;
+    assert!(
+        rows.contains(&status.catch_up.rows_put),
+        "{rows:?}, {cuts} cuts: {status:?}"
+    );
+    cluster.verify().await?;
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_leader_takes_over_a_session() -> Result<()> {
+    // Purpose: a node is behind everything that is kept.
+    let set = WordNet::load()?;
+    let options = ClusterOptions::default().proxied();
+    let mut cluster = ProcessCluster::start(PANDO, 3, options).await?;
+    import(&cluster.sdk()?, &set, POINTS / 2).await?;
+    cluster.wait_equal().await?;
+    let leader = cluster.leader().await?;
+    let [node, next] = <[u64; 2]>::try_from(cluster.others(leader)).expect("two followers");
+    cluster.kill(node)?;
+    let sdk = cluster.sdk()?;
+    let missed = set.base(POINTS).split_off(POINTS / 2);
+    let missed_rows = missed.len() as u64;
+    for points in missed.chunks(250) {
+        sdk.upsert(&words(), points.to_vec()).await?;
+    }
+    cluster.wait_equal().await?;
+    purge(&cluster).await?;
+
+    // Purpose: its leader dies when half of what it missed has arrived.
+    cluster.network.after(leader, node, 700_000, Then::Hold);
+    cluster.restart(node).await?;
+    eventually("the session is in its middle", FACT_MAX, async || {
+        ensure!(!cluster.network.is_pending(leader, node), "not yet");
+        Ok(())
+    })
+    .await?;
+    cluster.kill(leader)?;
+    cluster.network.heal();
+
+    // Purpose: the other node leads, with the vote of the one that is behind, which goes on from what it has staged.
+    assert_eq!(cluster.leader().await?, next);
+    cluster.wait_equal().await?;
+    let counters = cluster.status(node).await?.catch_up;
+    assert_eq!(counters.delta_sessions, 1, "{counters:?}");
+    assert!(counters.resumed >= 1, "{counters:?}");
+    let rows = missed_rows..=missed_rows + SYSTEM_ROWS_MAX;
+    assert!(rows.contains(&counters.rows_put), "{rows:?}: {counters:?}");
+
+    // Purpose: the old leader comes back as one of three equals.
+    cluster.restart(leader).await?;
+    cluster.wait_equal().await?;
+    cluster.verify().await?;
+    cluster.finish().await
+}
