@@ -29,6 +29,8 @@ mod types;
 mod wire;
 
 #[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
 mod suite_tests;
 
 pub use address::NodeAddress;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader};
-use pando_model::GroupId;
+use pando_model::{GroupId, NodeId};
 use pando_storage::{EntryLog, KvStore, StoredKey, codec};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
@@ -45,6 +45,7 @@ pub(crate) struct LogSize {
 /// A handle of the log; clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
+    id: NodeId,
     store: Arc<dyn KvStore>,
     group: GroupId,
     log: EntryLog,
@@ -63,8 +64,12 @@ pub fn purged_index(store: &dyn KvStore, group: GroupId) -> Result<Option<u64>, 
 }
 
 impl LogStore {
-    /// Opens the log in this store and starts its writer. Blocks.
-    pub(crate) fn open(store: Arc<dyn KvStore>, group: GroupId) -> Result<Self, LogError> {
+    /// Opens the log of node `id` in this store and starts its writer. Blocks.
+    pub(crate) fn open(
+        store: Arc<dyn KvStore>,
+        group: GroupId,
+        id: NodeId,
+    ) -> Result<Self, LogError> {
         let log = EntryLog::new(group);
         let purged: Option<LogId> =
             read_record(store.as_ref(), group, StoredKey::Purged, "purged position")?;
@@ -92,6 +97,7 @@ impl LogStore {
             .spawn(move || writer.run())
             .map_err(LogError::Thread)?;
         Ok(Self {
+            id,
             store,
             group,
             log,
@@ -262,9 +268,24 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         saved.map_err(|error| RaftStorageIoError::write_vote(AnyError::new(&*error)).into())
     }
 
+    /// A node that led when it ended starts as a follower. openraft would have it lead on at once, and would then
+    /// take for the index to read at the last one known here to be committed, which after a crash can be behind what
+    /// was acknowledged: a stale read. Forgetting that the vote was granted breaks no promise, the vote itself stands;
+    /// a leader elected anew reads at its own first entry, and so at everything before it.
     async fn read_vote(&mut self) -> Result<Option<Vote>, RaftStorageError> {
-        let vote = self.record(StoredKey::Vote, "vote").await;
-        vote.map_err(|error| RaftStorageIoError::read_vote(AnyError::new(&error)).into())
+        let vote = self.record::<Vote>(StoredKey::Vote, "vote").await;
+        let vote = vote.map_err(|error| RaftStorageIoError::read_vote(AnyError::new(&error)))?;
+        let led = |vote: Vote| vote.committed && vote.leader_id.node_id == self.id;
+        Ok(vote.map(|vote| {
+            if led(vote) {
+                Vote {
+                    committed: false,
+                    ..vote
+                }
+            } else {
+                vote
+            }
+        }))
     }
 
     async fn save_committed(&mut self, id: Option<LogId>) -> Result<(), RaftStorageError> {

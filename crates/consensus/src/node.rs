@@ -62,7 +62,7 @@ pub struct Node {
     clock: Arc<dyn Clock>,
     views: Arc<Views>,
     incoming: Arc<Incoming>,
-    progress: Arc<Progress>,
+    pub(crate) progress: Arc<Progress>,
     writes: Semaphore,
     /// Definitions by tree. Trees are never reused and a definition never changes, so none is ever out of date.
     definitions: Mutex<BTreeMap<TreeId, Arc<Definition>>>,
@@ -112,11 +112,11 @@ impl Node {
             transport,
             clock,
         } = components;
-        let (state, group) = (Arc::clone(&replica), options.group);
+        let (state, group, id) = (Arc::clone(&replica), options.group, options.id);
         let opening = tokio::task::spawn_blocking(move || {
             // What is applied may be what the last process had not yet made durable; openraft counts on it.
             state.make_durable()?;
-            Ok::<_, StartError>(LogStore::open(log, group)?)
+            Ok::<_, StartError>(LogStore::open(log, group, id)?)
         });
         let log = opening.await.map_err(|error| core(error.to_string()))??;
         let machine = StateMachine::new(Arc::clone(&replica))?;

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::address::NodeAddress;
 use crate::node::Node;
-use crate::transport::{PeerRpc, RefusalCode, SyncPipe, Transport, TransportError};
+use crate::transport::{PeerRpc, SyncPipe, Transport, TransportError};
 
 /// Frames a stream's queues hold, in each direction.
 const FRAMES_MAX: usize = 4;
@@ -40,7 +40,7 @@ struct State {
     nodes: BTreeMap<NodeId, Weak<Node>>,
     cut: BTreeSet<(NodeId, NodeId)>,
     delays: BTreeMap<(NodeId, NodeId), Duration>,
-    lost_answers: BTreeMap<(NodeId, NodeId), usize>,
+    lost_answers: BTreeMap<(NodeId, NodeId, &'static str), usize>,
     stream_faults: BTreeMap<NodeId, VecDeque<StreamFault>>,
     calls: BTreeMap<(NodeId, NodeId, &'static str), u64>,
     streams: u64,
@@ -137,10 +137,11 @@ impl Net {
         });
     }
 
-    /// Loses the answers to the next calls: they are carried out, but their callers never hear of it.
-    pub fn lose_answers(&self, from: NodeId, to: NodeId, calls: usize) {
+    /// Breaks the connection before the answers to the next calls of a kind: they are carried out, but their callers
+    /// never hear of it.
+    pub fn lose_answers(&self, from: NodeId, to: NodeId, rpc: PeerRpc, calls: usize) {
         self.change(|state| {
-            state.lost_answers.insert((from, to), calls);
+            state.lost_answers.insert((from, to, rpc.name()), calls);
         });
     }
 
@@ -234,9 +235,9 @@ impl Shared {
         }
     }
 
-    fn loses_answer(&self, from: NodeId, to: NodeId) -> bool {
+    fn loses_answer(&self, from: NodeId, to: NodeId, rpc: PeerRpc) -> bool {
         let mut state = self.state.lock();
-        match state.lost_answers.get_mut(&(from, to)) {
+        match state.lost_answers.get_mut(&(from, to, rpc.name())) {
             Some(left) if *left > 0 => {
                 *left -= 1;
                 true
@@ -262,8 +263,10 @@ impl ChannelTransport {
         let node = self.shared.node(to)?;
         let answer = node.handle(self.from, rpc, body).await;
         self.shared.pass(to, self.from).await;
-        if self.shared.loses_answer(self.from, to) {
-            std::future::pending::<()>().await;
+        if self.shared.loses_answer(self.from, to, rpc) {
+            return Err(TransportError::Broken {
+                reason: "the answer was lost".to_owned(),
+            });
         }
         answer.map_err(|error| TransportError::Refused {
             code: error.code,
@@ -344,13 +347,16 @@ impl Transport for ChannelTransport {
             let up = async {
                 while let Some(frame) = up_rx.recv().await {
                     if serve_tx.send(Ok(frame)).await.is_err() {
-                        return;
+                        break;
                     }
                 }
+                // The other direction decides when the stream ends.
+                drop(serve_tx);
+                std::future::pending::<bool>().await
             };
-            let down = pump_down(&mut served_rx, &down_tx, fault);
             let broken = tokio::select! {
-                broken = async { tokio::join!(up, down).1 } => broken,
+                broken = up => broken,
+                broken = pump_down(&mut served_rx, &down_tx, fault) => broken,
                 () = shared.broken(from, to) => true,
                 () = down_tx.closed() => false,
             };
@@ -395,14 +401,5 @@ async fn pump_down(
         if down.send(Ok(frame)).await.is_err() {
             return false;
         }
-    }
-}
-
-/// A refusal as a transport reports it; for tests of error paths.
-#[must_use]
-pub fn refused(code: RefusalCode, reason: &str) -> TransportError {
-    TransportError::Refused {
-        code,
-        reason: reason.to_owned(),
     }
 }

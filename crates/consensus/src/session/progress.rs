@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::status::{CatchUp, SyncStatus};
 
@@ -22,7 +23,7 @@ pub(crate) struct Progress {
     pub(crate) bytes_out: AtomicU64,
     /// Bytes of frames sent as leader.
     pub(crate) bytes_served: AtomicU64,
-    running: Mutex<Option<SyncStatus>>,
+    running: watch::Sender<Option<SyncStatus>>,
     last: Mutex<Option<CatchUp>>,
 }
 
@@ -50,11 +51,19 @@ impl Progress {
     }
 
     pub(crate) fn set_running(&self, status: Option<SyncStatus>) {
-        *self.running.lock() = status;
+        self.running.send_replace(status);
     }
 
     pub(crate) fn running(&self) -> Option<SyncStatus> {
-        self.running.lock().clone()
+        self.running.borrow().clone()
+    }
+
+    /// Waits until no session is under way.
+    #[cfg(test)]
+    pub(crate) async fn idle(&self) {
+        let mut running = self.running.subscribe();
+        let idle = running.wait_for(Option::is_none).await;
+        drop(idle.expect("the sender is here"));
     }
 
     pub(crate) fn last(&self) -> Option<CatchUp> {

@@ -1,0 +1,6 @@
+//! Clusters in one process, over a network of channels with faults. Waits for facts; timeouts only end what hangs.
+
+mod catch_up;
+mod elections;
+mod harness;
+mod membership;

@@ -1,0 +1,163 @@
+//! Followers that were away: by log while it is kept, by delta once it is not, whatever breaks in between.
+
+use crate::CatchUp;
+use crate::cluster_tests::harness::{Cluster, address};
+
+/// Rows of the system tree: the replicated clock changes with every write, ..
+const COUNTERS: u64 = 1;
+/// .. the definition of the one collection never.
+const DEFINITION: u64 = 1;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_within_the_kept_log_replays_it() {
+    let mut cluster = Cluster::start(3).await;
+    let tree = cluster.create().await;
+    let (leader, away) = (cluster.leader().await, cluster.follower().await);
+    cluster.upsert(leader, tree, 0..100, 1).await;
+    cluster.settle().await;
+    cluster.stop(away).await;
+    for id in 0..30 {
+        cluster.upsert(leader, tree, [id], 2).await;
+    }
+    cluster.boot(away).await;
+    cluster.settle().await;
+    let cost = cluster.catch_up(away).await;
+    assert!(cost.log_entries_replayed >= 29, "{cost:?}");
+    assert_eq!((cost.delta_sessions, cost.rows_put), (0, 0), "{cost:?}");
+    assert!(
+        matches!(cost.last, Some(CatchUp::Replay { .. })),
+        "{cost:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_beyond_the_kept_log_gets_a_delta_of_what_changed() {
+    let mut cluster = Cluster::start(3).await;
+    let tree = cluster.create().await;
+    let (leader, away) = (cluster.leader().await, cluster.follower().await);
+    cluster.upsert(leader, tree, 0..2_000, 1).await;
+    cluster.settle().await;
+    cluster.stop(away).await;
+    cluster.upsert(leader, tree, 0..20, 2).await;
+    cluster.upsert(leader, tree, 5_000..5_010, 2).await;
+    cluster.delete(leader, tree, &[100, 101, 102]).await;
+    cluster.purge_everywhere().await;
+    // Written after the snapshot the leader will choose: the view is taken when it is asked for, and is newer.
+    let newest = cluster.upsert(leader, tree, 6_000..6_005, 2).await;
+    let built = cluster.node(cluster.leader().await).status().await.snapshot;
+    assert!(built < Some(newest));
+
+    cluster.boot(away).await;
+    cluster.settle().await;
+    let cost = cluster.catch_up(away).await;
+    assert_eq!(cost.delta_sessions, 1, "{cost:?}");
+    assert_eq!(cost.rows_put, 35 + COUNTERS, "only what changed: {cost:?}");
+    assert_eq!(cost.rows_deleted, 3, "{cost:?}");
+    assert!(
+        matches!(cost.last, Some(CatchUp::Delta { index }) if Some(index) > built),
+        "openraft takes a snapshot newer than the one it chose: {cost:?}"
+    );
+    assert!(
+        !cluster.has(away, 101),
+        "what was deleted does not come back"
+    );
+    assert_eq!(cluster.count(away), 2_012);
+    // Nothing is amiss afterwards: the follower goes on with the log.
+    cluster.upsert(away, tree, 7_000..7_010, 1).await;
+    cluster.settle().await;
+    assert_eq!(cluster.catch_up(away).await.delta_sessions, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_cut_again_and_again_resumes_without_sending_anything_twice() {
+    let mut cluster = Cluster::start(1).await;
+    let tree = cluster.create().await;
+    cluster.upsert(1, tree, 0..8_000, 1).await;
+    cluster.purge_everywhere().await;
+    cluster.boot(2).await;
+    let cuts = [1, 2, 3, 2, 4];
+    cluster.net.break_syncs(2, cuts);
+    cluster.node(1).add_learner(2, address(2)).await.unwrap();
+    cluster.settle().await;
+    let cost = cluster.catch_up(2).await;
+    assert_eq!(cost.delta_sessions, 1, "{cost:?}");
+    assert_eq!(cost.resumed, cuts.len() as u64, "{cost:?}");
+    assert_eq!(
+        cost.rows_put,
+        8_000 + COUNTERS + DEFINITION,
+        "each row came once: {cost:?}"
+    );
+    assert_eq!(cluster.count(2), 8_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_go_on_during_a_sync_and_the_view_stands_still() {
+    let mut cluster = Cluster::start(1).await;
+    let tree = cluster.create().await;
+    cluster.upsert(1, tree, 0..4_000, 1).await;
+    cluster.purge_everywhere().await;
+    cluster.boot(2).await;
+    let gate = cluster.net.hold_sync(2, 2);
+    cluster.node(1).add_learner(2, address(2)).await.unwrap();
+    gate.reached().await;
+    let frozen_at = cluster.node(1).replica().applied().index();
+    // All points are written anew, some go, some come, while the view is being read.
+    cluster.upsert(1, tree, 0..4_000, 2).await;
+    cluster.delete(1, tree, &[5, 6, 7]).await;
+    cluster.upsert(1, tree, 9_000..9_010, 2).await;
+    assert_eq!(cluster.node(1).status().await.views_served, 1);
+    gate.open();
+    cluster.settle().await;
+    let cost = cluster.catch_up(2).await;
+    assert_eq!(cost.delta_sessions, 1, "{cost:?}");
+    assert!(
+        cost.log_entries_replayed >= 18,
+        "what was written meanwhile came by log: {cost:?}"
+    );
+    assert!(frozen_at < cluster.node(2).replica().applied().index());
+    assert_eq!(cluster.count(2), 4_007);
+    assert_eq!(cluster.node(1).status().await.views_served, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_leader_goes_on_with_a_sync_the_old_one_began() {
+    let mut cluster = Cluster::start(3).await;
+    let tree = cluster.create().await;
+    let old = cluster.leader().await;
+    cluster.upsert(old, tree, 0..8_000, 1).await;
+    cluster.settle().await;
+    cluster.purge_everywhere().await;
+    cluster.boot(4).await;
+    let gate = cluster.net.hold_sync(4, 4);
+    cluster.node(old).add_learner(4, address(4)).await.unwrap();
+    gate.reached().await;
+    let voter = cluster
+        .ids()
+        .into_iter()
+        .find(|id| ![old, 4].contains(id))
+        .unwrap();
+    cluster.net.isolate(old, cluster.ids());
+    let new = cluster.leader_seen_by(voter, Some(old)).await;
+    cluster.upsert(new, tree, 8_000..8_010, 1).await;
+    gate.open();
+    let index = cluster.node(new).replica().applied().index();
+    let caught_up = pando_model::Consistency::AtLeast(index);
+    cluster
+        .node(4)
+        .barrier(caught_up, crate::cluster_tests::harness::DEADLINE)
+        .await
+        .unwrap();
+    let cost = cluster.catch_up(4).await;
+    assert_eq!(
+        cost.delta_sessions, 1,
+        "the first was never installed: {cost:?}"
+    );
+    // All rows of the old view, and what is new; nothing that was staged came again.
+    assert!(
+        cost.rows_put <= 8_010 + 2 * COUNTERS + DEFINITION,
+        "{cost:?}"
+    );
+    assert_eq!(cluster.count(4), 8_010);
+    cluster.net.heal();
+    cluster.settle().await;
+}
