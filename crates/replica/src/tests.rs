@@ -3,5 +3,11 @@
 mod harness;
 mod script;
 
+mod apply;
 mod catch_up;
+mod concurrency;
 mod crash;
+mod determinism;
+mod reads;
+mod stage;
+mod views;

@@ -39,7 +39,7 @@ pub(super) struct Session {
     leader: Leader<View>,
     follower: Follower,
     requests: VecDeque<Request>,
-    base: BTreeMap<TreeId, Tree>,
+    replica: Arc<Replica>,
     pub(super) puts: Vec<(TreeId, Key)>,
     verified: Option<(SnapshotHeader, BTreeMap<TreeId, Tree>)>,
 }
@@ -48,7 +48,6 @@ impl Session {
     pub(super) fn begin(view: Arc<FrozenView>, replica: &Arc<Replica>) -> Self {
         let stage = replica.begin_stage().unwrap();
         let base = stage.base();
-        let trees = base.trees.clone();
         let options = FollowerOptions {
             window: 3,
             prefixes_per_request: 8,
@@ -67,7 +66,7 @@ impl Session {
             leader: Leader::new(View(view), small),
             requests: follower.start().into(),
             follower,
-            base: trees,
+            replica: Arc::clone(replica),
             puts: Vec::new(),
             verified: None,
         }
@@ -102,7 +101,7 @@ impl Session {
                 Some(Finished::Verified { header, trees }) => self.verified = Some((header, trees)),
                 Some(Finished::Equal { .. }) => {
                     let header = self.leader.source().header().clone();
-                    self.verified = Some((header, self.base.clone()));
+                    self.verified = Some((header, self.replica.current().0));
                 }
                 None if step.more => {
                     step = self.follower.proceed().unwrap();
