@@ -87,6 +87,11 @@ impl Catalogue {
         self.replies.get(id).map(|(_, result)| result)
     }
 
+    /// The log index at which it was given.
+    pub(crate) fn reply_index(&self, id: &RequestId) -> Option<u64> {
+        self.replies.get(id).map(|(index, _)| *index)
+    }
+
     /// The oldest requests beyond the `keep` newest.
     pub(crate) fn forgettable(&self, keep: u64) -> Vec<RequestId> {
         let surplus = (self.requests_by_index.len() as u64).saturating_sub(keep);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use pando_merkle::Key;
-use pando_model::TreeId;
+use pando_merkle::{Key, Leaf};
+use pando_model::{Definition, PointId, Record, TreeId};
 use pando_storage::{KvStore, Rows, StoredKey, StoredRow, codec};
 use pando_sync::row_bytes;
 use parking_lot::{Mutex, RwLock};
@@ -20,6 +21,11 @@ use crate::view::Views;
 
 /// Rows read per page.
 const PAGE: usize = 1024;
+/// Most threads that read rows.
+const PARTS_MAX: usize = 8;
+
+/// A point as it was read.
+type Loaded = (Key, Leaf, PointId, Record);
 
 impl Replica {
     /// Opens the replica kept in a store. `log_purged` is the highest index purged from the Raft log: it decides what
@@ -92,23 +98,69 @@ impl Replica {
         codec::decode::<StoredApplied>(&bytes)?.try_into().map(Some)
     }
 
+    /// Reading, checking and decoding take most of a start, so they are shared out by key; the tree and the index
+    /// are filled by one.
     fn load_collection(
         &self,
         mut collection: Collection,
         index: u64,
     ) -> Result<Collection, ReplicaError> {
-        self.for_each_row(collection.definition.tree, index, |key, stored| {
-            let (id, record) = point_of(&collection.definition, key, &stored.row)?;
-            collection.tree.insert(key, stored.leaf);
-            collection.index.upsert(id, &record.vectors, record.payload);
-            Ok(())
+        let definition = Arc::clone(&collection.definition);
+        let parts = std::thread::available_parallelism().map_or(1, |n| n.get().min(PARTS_MAX));
+        std::thread::scope(|scope| {
+            let (tx, rx) = sync_channel(parts);
+            for keys in key_ranges(parts) {
+                let (tx, definition) = (tx.clone(), &definition);
+                scope.spawn(move || self.read_points(definition, index, keys, &tx));
+            }
+            drop(tx);
+            for page in rx {
+                for (key, leaf, id, record) in page? {
+                    collection.tree.insert(key, leaf);
+                    (collection.index).upsert(id, &record.vectors, record.payload);
+                }
+            }
+            Ok::<_, ReplicaError>(())
         })?;
         collection.root = root_of(&collection.definition, &collection.tree);
         Ok(collection)
     }
 
-    /// Reads every row of a tree, checked against its digest. The hints, which no digest covers, are checked too: the
-    /// planner goes by sizes, and recovery by indexes.
+    /// Sends the points of a range of keys in pages, then nothing more; or an error, then nothing more.
+    fn read_points(
+        &self,
+        definition: &Definition,
+        index: u64,
+        keys: KeyRange,
+        pages: &SyncSender<Result<Vec<Loaded>, ReplicaError>>,
+    ) {
+        let mut after = keys.after;
+        loop {
+            let page = self.page(definition.tree, index, after);
+            let page = page.and_then(|rows| {
+                let rows = rows.into_iter();
+                rows.take_while(|(key, _)| keys.last.is_none_or(|last| *key <= last))
+                    .map(|(key, stored)| {
+                        let (id, record) = point_of(definition, key, &stored.row)?;
+                        Ok((key, stored.leaf, id, record))
+                    })
+                    .collect::<Result<Vec<Loaded>, _>>()
+            });
+            if let Ok(rows) = &page {
+                let Some((last, ..)) = rows.last() else {
+                    return;
+                };
+                after = Some(*last);
+            }
+            // Nobody listens any more once another part has failed.
+            let failed = page.is_err();
+            if pages.send(page).is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    /// Reads every row of a tree, checked.
     fn for_each_row(
         &self,
         tree: TreeId,
@@ -117,19 +169,48 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         let mut after = None;
         loop {
-            let page = self.rows.page(self.store.as_ref(), tree, after, PAGE)?;
+            let page = self.page(tree, index, after)?;
             let Some((last, _)) = page.last() else {
                 return Ok(());
             };
             after = Some(*last);
             for (key, stored) in page {
-                if u64::from(stored.leaf.bytes) != row_bytes(&stored.row)
-                    || stored.leaf.index > index
-                {
-                    return Err(ReplicaError::Damaged { tree, key });
-                }
                 visit(key, stored)?;
             }
         }
     }
+
+    /// A page of rows, checked against their digests. The hints, which no digest covers, are checked too: the planner
+    /// goes by sizes, and recovery by indexes.
+    fn page(
+        &self,
+        tree: TreeId,
+        index: u64,
+        after: Option<Key>,
+    ) -> Result<Vec<(Key, StoredRow)>, ReplicaError> {
+        let page = self.rows.page(self.store.as_ref(), tree, after, PAGE)?;
+        let sound = |stored: &StoredRow| {
+            u64::from(stored.leaf.bytes) == row_bytes(&stored.row) && stored.leaf.index <= index
+        };
+        match page.iter().find(|(_, stored)| !sound(stored)) {
+            Some((key, _)) => Err(ReplicaError::Damaged { tree, key: *key }),
+            None => Ok(page),
+        }
+    }
+}
+
+/// Some of a tree's keys: all behind `after`, up to and with `last`.
+struct KeyRange {
+    after: Option<Key>,
+    last: Option<Key>,
+}
+
+/// All keys in so many ranges of equal width: keys are hashes, so each holds about as many rows.
+fn key_ranges(parts: usize) -> impl Iterator<Item = KeyRange> {
+    let width = u128::MAX / parts as u128;
+    let end = move |part: usize| Key::from_bytes((width * part as u128).to_be_bytes());
+    (0..parts).map(move |part| KeyRange {
+        after: (part > 0).then(|| end(part)),
+        last: (part + 1 < parts).then(|| end(part + 1)),
+    })
 }

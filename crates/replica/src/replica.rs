@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pando_merkle::Digest;
-use pando_model::{CheckReport, ReadError, TreeId};
+use pando_model::{CheckReport, ReadError, RequestId, TreeId};
 use pando_storage::{KvStore, OverlayId, Rows};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
@@ -76,6 +76,12 @@ pub struct ReplicaStats {
 }
 
 impl Replica {
+    /// The log index at which a request was applied, while it is remembered: a retry comes later in the log, and
+    /// changes nothing there.
+    pub fn request_index(&self, id: &RequestId) -> Option<u64> {
+        self.state.read().catalogue.reply_index(id)
+    }
+
     /// How far this replica is.
     pub fn applied(&self) -> Applied {
         self.state.read().applied.clone()

@@ -472,7 +472,7 @@ fn a_filtered_write_is_cut_by_bytes_too() {
 fn a_write_that_replaces_more_than_a_batch_holds_is_refused() {
     let world = World::new();
     let (wide, narrow) = (
-        VectorName::parse("wide").unwrap(),
+        VectorName::parse("wide-vector").unwrap(),
         VectorName::parse("narrow").unwrap(),
     );
     let params = |dimension| VectorParams {
@@ -495,7 +495,7 @@ fn a_write_that_replaces_more_than_a_batch_holds_is_refused() {
             (wide.clone(), vec![1.0; 16_384]),
             (narrow.clone(), vec![1.0]),
         ]),
-        payload: large(65_500),
+        payload: large(65_519),
     };
     let rows = POINTS_PER_WRITE_MAX as u64;
     for first in (0..rows).step_by(7) {
