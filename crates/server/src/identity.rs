@@ -207,6 +207,22 @@ impl Identity {
         }
     }
 
+    /// Whether this node could become part of a cluster. Changes nothing.
+    ///
+    /// # Errors
+    /// When the node belongs to another cluster or is forming one.
+    pub fn may_join(&self, cluster: ClusterId) -> Result<(), IdentityError> {
+        match *self.cluster.lock() {
+            Cluster::None => Ok(()),
+            Cluster::Member(same) if same == cluster => Ok(()),
+            Cluster::Member(current) => Err(IdentityError::OtherCluster {
+                current,
+                other: cluster,
+            }),
+            Cluster::Forming => Err(IdentityError::Forming),
+        }
+    }
+
     /// Keeps this node from joining a cluster while it forms its own.
     ///
     /// # Errors
@@ -351,8 +367,12 @@ mod tests {
         let dir = dir();
         let node = Identity::open(dir.path(), Some(5)).expect("a new directory");
         let [one, two] = [1, 2].map(|n| ClusterId(Uuid::from_u128(n)));
+        node.may_join(one).expect("no cluster yet");
+        assert_eq!(node.cluster_id(), None, "asking changes nothing");
         node.join(one).expect("no cluster yet");
         node.join(one).expect("joining again changes nothing");
+        node.may_join(one).expect("it has");
+        assert!(node.may_join(two).is_err());
         assert!(matches!(
             node.join(two),
             Err(IdentityError::OtherCluster { current, other }) if (current, other) == (one, two)

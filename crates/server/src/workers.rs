@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 /// How long a worker may take to stop once it is asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ impl Workers {
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let task = self.tasks.spawn(work(stop.clone()));
+        let task = self.tasks.spawn(work(stop.clone()).in_current_span());
         self.running.insert(task.id(), Worker { name, stop });
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use tracing::{Instrument as _, Span, debug, error};
 
 use crate::error::ServiceError;
 use crate::metrics::Metrics;
@@ -23,6 +24,9 @@ const PREFIX: &str = "/pando.v1.";
 
 /// Membership changes wait for nodes to catch up, so they have a limit of their own.
 const ADMIN_PREFIX: &str = "Cluster/";
+
+/// What requests refused for their number are counted under; nobody has looked whether their method exists.
+const ANY_METHOD: &str = "any";
 
 /// Longest an administrative request may take, in place of the configured limit.
 pub(crate) const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -53,6 +57,8 @@ pub(crate) struct Admission {
     limit: usize,
     timeout: Duration,
     metrics: Arc<Metrics>,
+    /// The node's span: requests run in tasks of the HTTP library, which know nothing of it.
+    span: Span,
 }
 
 impl Admission {
@@ -63,6 +69,23 @@ impl Admission {
             limit,
             timeout,
             metrics,
+            span: Span::current(),
+        }
+    }
+
+    /// Counts an answer, and says in the log what is the node's own fault.
+    fn answered(&self, method: &str, took: Duration, response: &Response<Body>) {
+        let status = Status::from_header_map(response.headers());
+        let code = status.as_ref().map_or(Code::Ok, Status::code);
+        // Methods that do not exist are not counted: anybody could invent labels.
+        if code != Code::Unimplemented {
+            self.metrics.requests().answered(method, code, took);
+        }
+        match status {
+            Some(status) if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) => {
+                error!(method, error = status.message(), "a request failed");
+            }
+            _ => debug!(method, ?code, ?took, "answered"),
         }
     }
 
@@ -122,22 +145,17 @@ where
         let admission = self.admission.clone();
         let begun = Instant::now();
         let Ok(permit) = Arc::clone(&admission.permits).try_acquire_owned() else {
-            let refused = ServiceError::Overloaded {
-                limit: admission.limit as u64,
-            };
-            let response = Status::from(refused).into_http();
-            admission.metrics.requests().answered(
-                &method,
-                Code::ResourceExhausted,
-                begun.elapsed(),
-            );
+            let limit = admission.limit as u64;
+            let response = Status::from(ServiceError::Overloaded { limit }).into_http();
+            admission.answered(ANY_METHOD, begun.elapsed(), &response);
             return Box::pin(async { Ok(response) });
         };
         let (budget, cut_off) = admission.budget(&method, request.headers());
         request.extensions_mut().insert(Deadline::within(budget));
         let work = self.inner.call(request);
         let in_flight = InFlight::new(Arc::clone(&admission.metrics));
-        Box::pin(async move {
+        let span = admission.span.clone();
+        let answer = async move {
             let response = match tokio::time::timeout(cut_off, work).await {
                 Ok(answer) => typed(answer?),
                 Err(_) => Status::from(ServiceError::Timeout {
@@ -146,16 +164,10 @@ where
                 .into_http(),
             };
             drop((permit, in_flight));
-            let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |s| s.code());
-            // Methods that do not exist are not counted: anybody could invent labels.
-            if code != Code::Unimplemented {
-                admission
-                    .metrics
-                    .requests()
-                    .answered(&method, code, begun.elapsed());
-            }
+            admission.answered(&method, begun.elapsed(), &response);
             Ok(response)
-        })
+        };
+        Box::pin(answer.instrument(span))
     }
 }
 

@@ -29,6 +29,14 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// and closed when it has not answered for this long.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+const SERVICES: [&str; 4] = [
+    CollectionsServer::<CollectionsService>::NAME,
+    PointsServer::<PointsService>::NAME,
+    SearchServer::<SearchService>::NAME,
+    ClusterServer::<ClusterService>::NAME,
+];
+const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
+
 /// What the public port is made of.
 pub(crate) struct PublicApi {
     pub(crate) api: Api,
@@ -51,9 +59,15 @@ pub(crate) async fn serve(
         admission,
         health,
     } = public;
-    let reflection = tonic_reflection::server::Builder::configure()
+    let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(HEALTH_SERVICE);
+    // By name, since the descriptors know the node-to-node service too, which is not served here.
+    for service in SERVICES {
+        reflection = reflection.with_service_name(service);
+    }
+    let reflection = reflection.build_v1()?;
     let health = tonic_health::pb::health_server::HealthServer::new(
         tonic_health::server::HealthService::from_health_reporter(health),
     );
@@ -91,13 +105,8 @@ pub(crate) async fn set_health(health: &HealthReporter, ready: bool) {
     } else {
         ServingStatus::NotServing
     };
-    for service in [
-        "",
-        CollectionsServer::<CollectionsService>::NAME,
-        PointsServer::<PointsService>::NAME,
-        SearchServer::<SearchService>::NAME,
-        ClusterServer::<ClusterService>::NAME,
-    ] {
+    // The empty name stands for the node as a whole.
+    for service in SERVICES.into_iter().chain([""]) {
         health.set_service_status(service, status).await;
     }
 }

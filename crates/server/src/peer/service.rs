@@ -80,7 +80,15 @@ impl PeerService {
         let cluster = self.envelope.check_join(request.header.as_ref())?;
         let identity = Arc::clone(self.envelope.identity());
         let fresh = identity.cluster_id().is_none();
-        let joined = tokio::task::spawn_blocking(move || identity.join(cluster)).await;
+        let only_ask = request.only_ask;
+        let joined = tokio::task::spawn_blocking(move || {
+            if only_ask {
+                identity.may_join(cluster)
+            } else {
+                identity.join(cluster)
+            }
+        })
+        .await;
         match joined {
             Ok(Ok(())) => {}
             Ok(Err(error @ (IdentityError::OtherCluster { .. } | IdentityError::Forming))) => {
@@ -97,7 +105,7 @@ impl PeerService {
                 ));
             }
         }
-        if fresh {
+        if fresh && !only_ask {
             info!(%cluster, "this node was added to a cluster");
         }
         let identity = self.envelope.identity();

@@ -68,6 +68,16 @@ impl NodeTransport {
         Ok(client(channel))
     }
 
+    /// Asks the node at an address of its node API who it is, and whether it could become a member.
+    pub(crate) async fn ask_who(
+        &self,
+        to: NodeId,
+        address: &str,
+        timeout: Duration,
+    ) -> Result<Joined, JoinError> {
+        self.offer(to, address, timeout, true).await
+    }
+
     /// Offers membership to the node at an address of its node API.
     pub(crate) async fn join(
         &self,
@@ -75,8 +85,19 @@ impl NodeTransport {
         address: &str,
         timeout: Duration,
     ) -> Result<Joined, JoinError> {
+        self.offer(to, address, timeout, false).await
+    }
+
+    async fn offer(
+        &self,
+        to: NodeId,
+        address: &str,
+        timeout: Duration,
+        only_ask: bool,
+    ) -> Result<Joined, JoinError> {
         let request = wire::JoinRequest {
             header: Some(self.envelope.header(to)),
+            only_ask,
         };
         let mut client = self.client(address)?;
         let reply = within(Some(timeout), client.join(request)).await?;

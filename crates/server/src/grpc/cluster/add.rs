@@ -21,8 +21,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Adds the node at `address` (of its public API or of its node API) as a learner.
 ///
-/// In this order: the node takes the cluster's id, its own id is reserved for its data directory, and only then
-/// it becomes a member. Each step may be repeated, so a call that failed halfway can be.
+/// In this order: the node says who it is, its id is reserved for its data directory, it takes the cluster's id, and
+/// only then it becomes a member. Each step may be repeated, so a call that failed halfway can be. A node that was
+/// wiped and comes back under its old id must not get the cluster's id: it would take part as the member it was,
+/// without the log it has acknowledged.
 pub(super) async fn add(
     api: &Api,
     transport: &NodeTransport,
@@ -34,16 +36,28 @@ pub(super) async fn add(
         // No public API: the address is that of the node API, which tells who answers.
         None => (0, address.to_owned()),
     };
-    let timeout = deadline.left().min(PROBE_TIMEOUT);
-    let joined = transport
-        .join(to, &node_address, timeout)
+    let timeout = || deadline.left().min(PROBE_TIMEOUT);
+    let refused = |error| refused(&node_address, error);
+    let asked = transport
+        .ask_who(to, &node_address, timeout())
         .await
-        .map_err(|error| refused(&node_address, error))?;
+        .map_err(refused)?;
     let command = Command::RegisterNode {
-        id: joined.node_id,
-        instance: joined.instance,
+        id: asked.node_id,
+        instance: asked.instance,
     };
     api.write(command, None, deadline).await?;
+    let joined = transport
+        .join(asked.node_id, &node_address, timeout())
+        .await
+        .map_err(refused)?;
+    if joined.instance != asked.instance {
+        return Err(ServiceError::Membership {
+            reason: format!(
+                "the node at {node_address} was replaced while it was added; add it again"
+            ),
+        });
+    }
     let node = &api.node;
     changed(
         deadline,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use pando_consensus::{Node, NodeAddress};
-use pando_model::ClusterId;
+use pando_model::{ClusterId, Command};
 use tracing::info;
 use uuid::Uuid;
 
 use crate::error::ServiceError;
+use crate::grpc::ADMIN_TIMEOUT;
 use crate::identity::{Identity, IdentityError};
 
 /// Forms a cluster of this node alone.
@@ -23,6 +24,12 @@ pub(crate) async fn form(
     if node.status().await.members.is_empty() {
         node.initialize(address).await?;
     }
+    // Like that of every other member: should this disk be lost, its id is not given to another.
+    let command = Command::RegisterNode {
+        id: identity.node_id(),
+        instance: identity.instance(),
+    };
+    node.write(command, None, ADMIN_TIMEOUT).await?;
     let cluster = ClusterId(Uuid::new_v4());
     let stored = tokio::task::spawn_blocking(move || forming.done(cluster)).await;
     stored.map_err(|_| ServiceError::Stopped {
