@@ -1,8 +1,9 @@
 //! The command tree. Each command's own arguments stand beside its code.
 
 use clap::{Args, Parser, Subcommand};
+use pando_server::ServeArgs;
 
-use crate::commands::{cluster, collection, export, health, import, points, search, serve};
+use crate::commands::{cluster, collection, export, health, import, points, search};
 use crate::output::Format;
 use crate::{demo, exit, parse};
 
@@ -39,7 +40,15 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a node; with no arguments, a cluster of one that is ready to use
-    Serve(Box<serve::ServeCommand>),
+    Serve(Box<ServeArgs>),
+    /// Everything that ends by itself.
+    #[command(flatten)]
+    Task(Box<Task>),
+}
+
+/// A command that ends by itself, or by ctrl-c.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
     /// Ask a node's HTTP port whether it is alive
     Health(health::HealthArgs),
     /// The cluster and its members

@@ -13,6 +13,7 @@ mod http;
 mod logs;
 mod output;
 mod parse;
+mod point_json;
 mod progress;
 mod readers;
 
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Task};
 use commands::{cluster, collection, export, health, import, points, search, serve};
 use context::Context;
 use exit::{Exit, Interrupted};
@@ -65,29 +66,30 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let context = Context::from(cli.global);
-    if let Command::Serve(args) = cli.command {
+    match cli.command {
         // The only command that ends well when it is told to end.
-        return serve::run(&context, &args.serve).await;
-    }
-    logs::for_commands();
-    tokio::select! {
-        result = dispatch(&context, cli.command) => result,
-        () = serve::told_to_stop() => Err(Interrupted.into()),
+        Command::Serve(args) => serve::run(&context, &args).await,
+        Command::Task(task) => {
+            logs::for_commands();
+            tokio::select! {
+                result = perform(&context, *task) => result,
+                () = serve::told_to_stop() => Err(Interrupted.into()),
+            }
+        }
     }
 }
 
-async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Serve(args) => serve::run(context, &args.serve).await,
-        Command::Health(args) => health::run(context, &args).await,
-        Command::Cluster(command) => cluster::run(context, command).await,
-        Command::Collection(command) => collection::run(context, command).await,
-        Command::Import(args) => import::run(context, args).await,
-        Command::Export(args) => export::run(context, args).await,
-        Command::Search(args) => search::run(context, args).await,
-        Command::Get(args) => points::get(context, args).await,
-        Command::Delete(args) => points::delete(context, args).await,
-        Command::Count(args) => points::count(context, args).await,
-        Command::Demo(args) => demo::run(context, args).await,
+async fn perform(context: &Context, task: Task) -> anyhow::Result<()> {
+    match task {
+        Task::Health(args) => health::run(context, &args).await,
+        Task::Cluster(command) => cluster::run(context, command).await,
+        Task::Collection(command) => collection::run(context, command).await,
+        Task::Import(args) => import::run(context, args).await,
+        Task::Export(args) => export::run(context, args).await,
+        Task::Search(args) => search::run(context, args).await,
+        Task::Get(args) => points::get(context, args).await,
+        Task::Delete(args) => points::delete(context, args).await,
+        Task::Count(args) => points::count(context, args).await,
+        Task::Demo(args) => demo::run(context, args).await,
     }
 }

@@ -16,7 +16,8 @@ use tempfile::NamedTempFile;
 use crate::context::Context;
 use crate::exit::BadInput;
 use crate::output::plural;
-use crate::{filter_text, parse, progress, readers};
+use crate::point_json::PointJson;
+use crate::{filter_text, parse, progress};
 
 /// Arguments of `pando export`.
 #[derive(Debug, Args)]
@@ -116,7 +117,7 @@ impl Output {
     }
 
     fn write(&mut self, point: &StoredPoint) -> io::Result<()> {
-        let json = readers::point_json(point.id, &point.vectors, point.payload.as_ref());
+        let json = PointJson::from(point);
         match &mut self.lines {
             Lines::Plain(to) => writeln!(to, "{json}"),
             Lines::Gz(to) => writeln!(to, "{json}"),
@@ -150,7 +151,7 @@ mod tests {
     use pando_model::{Payload, PointId, Stamp};
 
     use super::*;
-    use crate::readers::Defaults;
+    use crate::readers::{self, Defaults};
 
     #[test]
     fn an_export_can_be_imported_and_appears_only_when_it_is_complete() {

@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use clap::Args;
 use pando_model::limits::{POINTS_PER_WRITE_MAX, VALUES_PER_CONDITION_MAX};
 use pando_model::{
-    CollectionName, Consistency, CountQuery, Filter, PointId, Selector, WithVectors,
+    CollectionName, Consistency, CountQuery, Filter, PointId, Selector, StoredPoint, WithVectors,
 };
+use serde::Serialize;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::exit::{BadInput, No};
-use crate::output::{self, plural};
-use crate::{filter_text, parse, readers};
+use crate::output::{self, Format, plural};
+use crate::point_json::{self, PointJson};
+use crate::{filter_text, parse};
 
 /// Arguments of `pando get`.
 #[derive(Debug, Args)]
@@ -100,25 +102,11 @@ pub(crate) async fn get(context: &Context, args: GetArgs) -> anyhow::Result<()> 
             args.consistency,
         )
         .await?;
-    let json = |p: &pando_model::StoredPoint| {
-        let mut json = readers::point_json(p.id, &p.vectors, p.payload.as_ref());
-        json["version"] = json!(p.version.to_string());
-        json
+    let json = || Points {
+        points: points.iter().map(PointJson::with_version).collect(),
     };
-    let all = || json!({ "points": points.iter().map(json).collect::<Vec<_>>() });
-    let lines = || {
-        let mut table = output::table(["id", "point"]);
-        for point in &points {
-            let mut json = json(point);
-            if let Some(fields) = json.as_object_mut() {
-                fields.remove("id");
-            }
-            table.add_row([point.id.to_string(), json.to_string()]);
-        }
-        table
-    };
-    if !points.is_empty() || context.format == output::Format::Json {
-        context.format.show(all, lines)?;
+    if !points.is_empty() || context.format == Format::Json {
+        context.format.show(json, || table(&points))?;
     }
     let found: BTreeSet<PointId> = points.iter().map(|p| p.id).collect();
     let missing: Vec<String> = ids.difference(&found).map(ToString::to_string).collect();
@@ -126,6 +114,22 @@ pub(crate) async fn get(context: &Context, args: GetArgs) -> anyhow::Result<()> 
         return Err(No(format!("there is no point {}", missing.join(", "))).into());
     }
     Ok(())
+}
+
+/// What scripts get.
+#[derive(Serialize)]
+struct Points<'a> {
+    points: Vec<PointJson<'a>>,
+}
+
+fn table(points: &[StoredPoint]) -> String {
+    let mut table = output::table(["id", "written", "payload"]);
+    for point in points {
+        let payload = point.payload.as_ref().map(|p| p.to_json().to_string());
+        let (id, written) = (point.id.to_string(), point.version.to_string());
+        table.add_row([id, written, payload.unwrap_or_default()]);
+    }
+    format!("{table}{}", point_json::vector_lines(points))
 }
 
 /// Deletes points. Deleting what is not there is no error.

@@ -7,12 +7,13 @@ use pando_model::{
     CollectionName, Consistency, Filter, Hit, PointId, SearchQuery, StoredPoint, VectorName,
     WithVectors,
 };
-use serde_json::json;
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::exit::{BadInput, No};
 use crate::output::{self, cut};
 use crate::parse::{self, VectorText};
+use crate::point_json::{self, PointJson};
 use crate::{filter_text, readers};
 
 /// Arguments of `pando search`.
@@ -116,10 +117,10 @@ pub(crate) async fn run(context: &Context, args: SearchArgs) -> anyhow::Result<(
     let hits = client
         .search(&args.collection, query, args.consistency)
         .await?;
-    context.format.show(
-        || json!({ "hits": hits.iter().map(hit_json).collect::<Vec<_>>() }),
-        || table(&hits),
-    )?;
+    let json = || Hits {
+        hits: hits.iter().map(PointJson::from).collect(),
+    };
+    context.format.show(json, || table(&hits))?;
     Ok(())
 }
 
@@ -142,11 +143,10 @@ fn vector_of(found: Vec<StoredPoint>, id: PointId, name: &VectorName) -> anyhow:
         .1)
 }
 
-fn hit_json(hit: &Hit) -> serde_json::Value {
-    let point = &hit.point;
-    let mut json = readers::point_json(point.id, &point.vectors, point.payload.as_ref());
-    json["score"] = json!(hit.score);
-    json
+/// What scripts get.
+#[derive(Serialize)]
+struct Hits<'a> {
+    hits: Vec<PointJson<'a>>,
 }
 
 /// Widest payload shown in a table.
@@ -166,10 +166,8 @@ fn table(hits: &[Hit]) -> String {
             cut(&payload.unwrap_or_default(), PAYLOAD_WIDTH),
         ]);
     }
-    let vectors = hits.iter().filter(|hit| !hit.point.vectors.is_empty());
-    let vectors = vectors.map(|hit| {
-        let json = readers::point_json(hit.point.id, &hit.point.vectors, None);
-        format!("\n{json}")
-    });
-    format!("{table}{}", vectors.collect::<String>())
+    format!(
+        "{table}{}",
+        point_json::vector_lines(hits.iter().map(|hit| &hit.point))
+    )
 }

@@ -1,6 +1,5 @@
 //! `pando serve`: one node, until it is told to stop.
 
-use clap::Args;
 use pando_server::{Config, Ready, ServeArgs};
 use serde::Deserialize;
 use tracing::warn;
@@ -8,13 +7,6 @@ use tracing::warn;
 use crate::context::Context;
 use crate::exit::BadInput;
 use crate::logs;
-
-/// Arguments of `pando serve`.
-#[derive(Debug, Args)]
-pub(crate) struct ServeCommand {
-    #[command(flatten)]
-    pub(crate) serve: ServeArgs,
-}
 
 /// The line a node prints with `--output json` when it is up, as far as it is read here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

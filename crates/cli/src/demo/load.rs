@@ -5,6 +5,7 @@ use pando_model::{CollectionSchema, Consistency, CountQuery, Metric, VectorName}
 
 use super::data::Data;
 use super::world::World;
+use crate::commands::cluster::check;
 use crate::commands::import::{ImportOptions, import};
 use crate::progress;
 
@@ -47,9 +48,13 @@ pub(super) async fn run(world: &mut World, data: &Data) -> anyhow::Result<u64> {
             world.nodes[node].name
         );
     }
+    // One more entry, so that the nodes have on disk that everything before it is committed: a node killed later
+    // misses what comes later, and nothing of this.
+    let verified = client.verify_cluster().await?;
+    check(&verified)?;
+    world.say(format_args!("   {}", imported.text()))?;
     world.say(format_args!(
-        "   {}; every node counts {count}",
-        imported.text()
+        "   every node counts {count} points, and all roots are equal"
     ))?;
     world.note("import", imported.json());
     Ok(imported.log_index)

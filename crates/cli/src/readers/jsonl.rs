@@ -1,7 +1,7 @@
 //! JSON lines: one payload, or one whole point, per line.
 //!
 //! A point is `{"id": 7, "vector": [..], "payload": {..}}`, or with `"vectors": {"name": [..]}`; `id` is an
-//! integer or a UUID and may be left out. [`point_json`] writes what [`points`] reads.
+//! integer or a UUID and may be left out. [`crate::point_json`] writes what [`points`] reads.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read as _};
@@ -10,7 +10,7 @@ use std::path::Path;
 use pando_model::{Payload, Point, PointId, VectorName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{BadInput, Defaults, Points, Result, open, show};
 
@@ -154,35 +154,4 @@ fn point(json: JsonPoint, row: u64, defaults: &Defaults) -> std::result::Result<
         vectors,
         payload,
     })
-}
-
-/// The JSON form of a point: what [`points`] reads.
-pub(crate) fn point_json(
-    id: PointId,
-    vectors: &BTreeMap<VectorName, Vec<f32>>,
-    payload: Option<&Payload>,
-) -> Value {
-    let mut point = json!({ "id": id_json(id) });
-    let default = VectorName::default();
-    match vectors.get(&default) {
-        Some(vector) if vectors.len() == 1 => point["vector"] = json!(vector),
-        _ if !vectors.is_empty() => {
-            let named = vectors
-                .iter()
-                .map(|(name, vector)| (name.as_str().to_owned(), json!(vector)));
-            point["vectors"] = Value::Object(named.collect());
-        }
-        _ => {}
-    }
-    if let Some(payload) = payload {
-        point["payload"] = payload.to_json();
-    }
-    point
-}
-
-fn id_json(id: PointId) -> Value {
-    match id {
-        PointId::Num(n) => json!(n),
-        PointId::Uuid(uuid) => json!(uuid.to_string()),
-    }
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use half::f16;
-use pando_model::Value;
+use pando_model::{Stamp, StoredPoint, Value};
 use tempfile::TempDir;
 
 use super::*;
+use crate::point_json::PointJson;
 
 fn npy(descr: &str, shape: &str, order: &str, data: &[u8]) -> Vec<u8> {
     let mut header =
@@ -235,12 +236,18 @@ fn whole_points_keep_their_ids_and_come_back_as_written() {
         "the third line is numbered by its place"
     );
 
-    let written: String = points
-        .iter()
-        .map(|p| point_json(p.id, &p.vectors, Some(&p.payload)).to_string() + "\n")
-        .collect();
+    let written = points.iter().map(|p| {
+        let stored = StoredPoint {
+            id: p.id,
+            version: Stamp::default(),
+            payload: Some(p.payload.clone()),
+            vectors: p.vectors.clone(),
+        };
+        format!("{}\n", PointJson::from(&stored))
+    });
+    let written = gz(written.collect::<String>().as_bytes());
     assert_eq!(
-        read(&dir.file("again.jsonl.gz", gz(written.as_bytes())), None).expect("fine"),
+        read(&dir.file("again.jsonl.gz", written), None).expect("fine"),
         points
     );
 }
