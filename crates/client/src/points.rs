@@ -174,10 +174,10 @@ impl Pando {
         request: impl Fn(v1::Selector, String) -> Req,
         send: impl Fn(Channel, Request<Req>) -> F,
     ) -> Result<Written, ClientError> {
-        let mut selector = v1::Selector::from(selector);
+        let mut selector = selector;
         let mut total: Option<Written> = None;
         loop {
-            let request = request(selector.clone(), new_request_id());
+            let request = request(selector.clone().into(), new_request_id());
             let reply = match self.call(Safety::Write, request, &send).await {
                 Ok(reply) => reply,
                 // What the earlier writes did is done.
@@ -185,22 +185,16 @@ impl Pando {
                 Err(e) => return Err(e),
             };
             let affected = reply.affected + total.map_or(0, |t| t.affected);
-            let log_index = reply.log_index;
-            total = Some(Written {
-                log_index,
+            let written = Written {
+                log_index: reply.log_index,
                 affected,
-            });
-            match (reply.next, &mut selector.selector) {
-                (Some(next), Some(v1::selector::Selector::Filter(filter))) => {
-                    filter.from = Some(next);
-                }
-                _ => {
-                    return Ok(Written {
-                        log_index,
-                        affected,
-                    });
-                }
-            }
+            };
+            let Some(next) = reply.next else {
+                return Ok(written);
+            };
+            let next = PointId::try_from(next)?;
+            selector = selector.resume_at(next);
+            total = Some(written);
         }
     }
 

@@ -54,6 +54,20 @@ pub enum Selector {
     },
 }
 
+impl Selector {
+    /// What is left of a write that one entry could not finish: it goes on at `next`.
+    #[must_use]
+    pub fn resume_at(self, next: PointId) -> Self {
+        match self {
+            Self::Ids(mut ids) => Self::Ids(ids.split_off(&next)),
+            Self::Filter { filter, .. } => Self::Filter {
+                filter,
+                from: Some(next),
+            },
+        }
+    }
+}
+
 /// One write. Collections are named by tree, resolved when the write was proposed: a collection dropped and
 /// created anew in between has another tree, and the write is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -250,6 +264,23 @@ mod tests {
             selector: Selector::Ids(BTreeSet::new()),
         };
         assert!(none.validate().is_err());
+    }
+
+    #[test]
+    fn a_write_goes_on_where_it_stopped() {
+        let ids = [1, 5, 9].map(PointId::Num);
+        let rest = Selector::Ids(BTreeSet::from(ids)).resume_at(PointId::Num(5));
+        assert_eq!(rest, Selector::Ids(ids.into_iter().skip(1).collect()));
+        let filter = Filter::default();
+        let rest = Selector::Filter {
+            filter: filter.clone(),
+            from: None,
+        };
+        let from = Some(PointId::Num(5));
+        assert_eq!(
+            rest.resume_at(PointId::Num(5)),
+            Selector::Filter { filter, from }
+        );
     }
 
     #[test]
