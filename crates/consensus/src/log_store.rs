@@ -338,3 +338,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Self::wait(wait).await.map_err(|error| write_error(&error))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,3 +59,16 @@ enum Down {
     /// The leader gives up; the last frame.
     Refused { reason: String },
 }
+
+/// The frame that opens a stream, for tests.
+#[cfg(test)]
+pub(crate) fn open_frame(token: u64) -> bytes::Bytes {
+    let open = Up::Open { token };
+    pando_sync::encode(&open, pando_sync::Compression::None).expect("a small frame")
+}
+
+/// Whether a leader's frame is a refusal, for tests.
+#[cfg(test)]
+pub(crate) fn is_refusal(frame: &[u8]) -> bool {
+    matches!(pando_sync::decode(frame), Ok(Down::Refused { .. }))
+}

@@ -1,7 +1,7 @@
 //! Followers that were away: by log while it is kept, by delta once it is not, whatever breaks in between.
 
-use crate::CatchUp;
 use crate::cluster_tests::harness::{Cluster, address};
+use crate::{AdminFailure, CatchUp};
 
 /// Rows of the system tree: the replicated clock changes with every write, ..
 const COUNTERS: u64 = 1;
@@ -160,4 +160,80 @@ async fn a_new_leader_goes_on_with_a_sync_the_old_one_began() {
     assert_eq!(cluster.count(4), 8_010);
     cluster.net.heal();
     cluster.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_cut_at_random_points_resume_without_sending_anything_twice() {
+    let mut cluster = Cluster::start(1).await;
+    let tree = cluster.create().await;
+    cluster.upsert(1, tree, 0..8_000, 1).await;
+    for learner in 2..=4 {
+        cluster.purge_everywhere().await;
+        cluster.boot(learner).await;
+        let mut state = learner;
+        let cuts: Vec<usize> = (0..10)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                usize::try_from(state >> 32).unwrap() % 6
+            })
+            .collect();
+        cluster.net.break_syncs(learner, cuts.clone());
+        cluster
+            .node(1)
+            .add_learner(learner, address(learner))
+            .await
+            .unwrap();
+        cluster.settle().await;
+        let cost = cluster.catch_up(learner).await;
+        assert_eq!(cost.delta_sessions, 1, "{cuts:?}: {cost:?}");
+        assert!(cost.resumed > 0, "{cuts:?}: {cost:?}");
+        assert_eq!(
+            cost.rows_put,
+            8_000 + COUNTERS + DEFINITION,
+            "{cuts:?}: {cost:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_lacks_only_entries_without_effect_gets_their_position() {
+    let mut cluster = Cluster::start(3).await;
+    let tree = cluster.create().await;
+    let (leader, away) = (cluster.leader().await, cluster.follower().await);
+    cluster.upsert(leader, tree, 0..100, 1).await;
+    cluster.settle().await;
+    cluster.stop(away).await;
+    cluster
+        .node(leader)
+        .add_learner(9, address(9))
+        .await
+        .unwrap();
+    cluster.node(leader).remove(9, false).await.unwrap();
+    cluster.purge_everywhere().await;
+    cluster.boot(away).await;
+    cluster.settle().await;
+    let cost = cluster.catch_up(away).await;
+    assert_eq!((cost.delta_sessions, cost.rows_put), (1, 0), "{cost:?}");
+    let known = cluster.node(away).status().await;
+    assert!(
+        known.members.iter().all(|member| member.id != 9),
+        "{known:?}"
+    );
+    let reused = cluster.node(away).add_learner(9, address(9)).await;
+    assert_eq!(reused.unwrap_err(), AdminFailure::IdUsed { id: 9 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_of_an_offer_that_is_gone_is_not_served() {
+    let cluster = Cluster::start(2).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let transport = cluster.net.transport(follower);
+    let mut pipe = transport.open_sync(leader, &address(leader)).await.unwrap();
+    let open = crate::session::open_frame(7);
+    pipe.tx.send(open).await.unwrap();
+    let answer = pipe.rx.recv().await.unwrap().unwrap();
+    assert!(crate::session::is_refusal(&answer));
+    assert!(pipe.rx.recv().await.is_none(), "the stream is over");
 }

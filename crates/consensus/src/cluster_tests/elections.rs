@@ -132,6 +132,32 @@ async fn a_minority_answers_with_a_clear_error_within_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_that_carry_one_way_only_do_not_stop_the_cluster() {
+    let cluster = Cluster::start(3).await;
+    let tree = cluster.create().await;
+    let leader = cluster.leader().await;
+    let mut others = cluster.ids().into_iter().filter(|id| *id != leader);
+    let (deaf, slow) = (others.next().unwrap(), others.next().unwrap());
+    cluster.net.delay(slow, leader, Duration::from_millis(20));
+    // The leader is heard, its follower is not.
+    cluster.net.cut(deaf, leader);
+    cluster.upsert(leader, tree, 0..5, 1).await;
+    // The follower hears no leader, and everybody hears it ask for votes.
+    cluster.net.heal();
+    cluster.net.cut(leader, deaf);
+    let term = cluster.node(deaf).status().await.term;
+    let asking = cluster.node(deaf).raft().wait(Some(DEADLINE));
+    asking
+        .metrics(|m| m.current_term > term, "it stands for election")
+        .await
+        .unwrap();
+    cluster.upsert(slow, tree, 5..10, 1).await;
+    cluster.net.heal();
+    cluster.settle().await;
+    assert_eq!(cluster.count(deaf), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_is_repeated_only_with_a_request_id() {
     let cluster = Cluster::start(3).await;
     let tree = cluster.create().await;
