@@ -11,7 +11,7 @@ mod points;
 mod search;
 mod server;
 
-pub(crate) use admission::{ADMIN_TIMEOUT, Admission, Deadline};
+pub(crate) use admission::{ADMIN_TIMEOUT, Admission, Deadline, RequestSpan};
 pub(crate) use api::Api;
 pub(crate) use cluster::form;
 pub(crate) use server::{PublicApi, serve, set_health};

@@ -21,7 +21,7 @@ use tracing::{Instrument as _, error, info, info_span};
 
 use crate::config::{Config, advertised};
 use crate::figures::NodeView;
-use crate::grpc::{self, ADMIN_TIMEOUT, Admission, Api, PublicApi};
+use crate::grpc::{self, ADMIN_TIMEOUT, Admission, Api, PublicApi, RequestSpan};
 use crate::http;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
@@ -321,6 +321,7 @@ impl Running {
             identity: Arc::clone(&self.identity),
         };
         let metrics = Arc::clone(&self.metrics);
+        let node = Arc::clone(&self.node);
         let public = PublicApi {
             api,
             view: Arc::clone(&self.view),
@@ -329,6 +330,7 @@ impl Running {
                 config.requests_inflight_max,
                 config.request_timeout(),
                 metrics,
+                RequestSpan::new(move || node.term()),
             ),
             health,
         };

@@ -11,6 +11,12 @@ use crate::status::{CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, 
 use crate::types::RaftMetrics;
 
 impl Node {
+    /// The Raft term this node is in.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.raft.metrics().borrow().current_term
+    }
+
     /// This node's status.
     pub async fn status(&self) -> NodeStatus {
         let committed = self.raft.with_raft_state(|state| state.committed).await;

@@ -3,6 +3,7 @@
 //! Requests to other services on the same port (health, reflection) pass untouched: they are cheap, and their
 //! streams stay open.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-use tracing::{Instrument as _, Span, debug, error};
+use tracing::{Instrument as _, Span, debug, error, info_span};
 
 use crate::error::ServiceError;
 use crate::metrics::Metrics;
@@ -57,19 +58,44 @@ pub(crate) struct Admission {
     limit: usize,
     timeout: Duration,
     metrics: Arc<Metrics>,
-    /// The node's span: requests run in tasks of the HTTP library, which know nothing of it.
-    span: Span,
+    /// Makes a request's span: requests run in tasks of the HTTP library, which know nothing of the node's.
+    span: RequestSpan,
+}
+
+/// Makes the span of one request, with the node's term as it is then.
+#[derive(Clone)]
+pub(crate) struct RequestSpan(Arc<dyn Fn() -> Span + Send + Sync>);
+
+impl RequestSpan {
+    /// Spans within the current one, of the term that `term` tells.
+    pub(crate) fn new(term: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        let node = Span::current();
+        Self(Arc::new(
+            move || info_span!(parent: &node, "request", term = term()),
+        ))
+    }
+}
+
+impl fmt::Debug for RequestSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestSpan")
+    }
 }
 
 impl Admission {
     /// At most `limit` requests at once, each at most as long as `timeout`.
-    pub(crate) fn new(limit: usize, timeout: Duration, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        limit: usize,
+        timeout: Duration,
+        metrics: Arc<Metrics>,
+        span: RequestSpan,
+    ) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(limit)),
             limit,
             timeout,
             metrics,
-            span: Span::current(),
+            span,
         }
     }
 
@@ -154,7 +180,7 @@ where
         request.extensions_mut().insert(Deadline::within(budget));
         let work = self.inner.call(request);
         let in_flight = InFlight::new(Arc::clone(&admission.metrics));
-        let span = admission.span.clone();
+        let span = (admission.span.0)();
         let answer = async move {
             let response = match tokio::time::timeout(cut_off, work).await {
                 Ok(answer) => typed(answer?),
@@ -238,6 +264,7 @@ mod tests {
             limit,
             timeout,
             Arc::new(Metrics::new(Arc::new(Traffic::default()))),
+            RequestSpan::new(|| 0),
         )
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pando_consensus::{Node, PeerError, PeerRpc, SyncPipe};
 use pando_model::NodeId;
+use tracing::{Instrument as _, info_span};
 
 use super::service::PeerHandler;
 
@@ -16,10 +17,12 @@ impl PeerHandler for Arc<Node> {
         rpc: PeerRpc,
         body: Vec<u8>,
     ) -> Result<Vec<u8>, PeerError> {
-        Node::handle(self, from, rpc, body).await
+        let span = info_span!("peer", id = self.id(), term = self.term(), from);
+        Node::handle(self, from, rpc, body).instrument(span).await
     }
 
     async fn serve_sync(&self, from: NodeId, pipe: SyncPipe) {
-        Node::serve_sync(self, from, pipe).await;
+        let span = info_span!("sync", id = self.id(), term = self.term(), to = from);
+        Node::serve_sync(self, from, pipe).instrument(span).await;
     }
 }
