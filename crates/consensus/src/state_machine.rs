@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use pando_model::{RequestId, WriteResult};
 use pando_replica::{Applied, ApplyEntry, ApplyPayload, Replica, ReplicaError};
 use thiserror::Error;
 
@@ -67,6 +68,28 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, MachineError> {
     let done = tokio::task::spawn_blocking(move || work(&replica)).await;
     done.unwrap_or(Err(MachineError::Lost))
+}
+
+/// Applies entries. A retry is answered like the write it repeats, with the same log index: who orders writes by
+/// their index must not see one later than it was.
+fn outcomes(replica: &Replica, work: Vec<ApplyEntry>) -> Result<Vec<Outcome>, MachineError> {
+    let entry = |entry: &ApplyEntry| {
+        let request = match &entry.payload {
+            ApplyPayload::Command(proposal) => proposal.request,
+            ApplyPayload::Blank | ApplyPayload::Membership(_) => None,
+        };
+        (entry.position.index, request)
+    };
+    let entries: Vec<_> = work.iter().map(entry).collect();
+    let results = replica.apply(work)?;
+    let outcome = |((index, request), result): ((u64, Option<RequestId>), WriteResult)| {
+        let first = request.and_then(|id| replica.request_index(&id));
+        Outcome {
+            index: first.unwrap_or(index),
+            result,
+        }
+    };
+    Ok(entries.into_iter().zip(results).map(outcome).collect())
 }
 
 /// What openraft is told about the state at `applied`; none before the first entry.
@@ -150,16 +173,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 payload,
             });
         }
-        let indexes: Vec<u64> = work.iter().map(|entry| entry.position.index).collect();
-        let results = self
-            .blocking(move |replica| Ok(replica.apply(work)?))
+        let outcomes = self
+            .blocking(move |replica| outcomes(replica, work))
             .await
             .map_err(|error| write_error(&error))?;
         self.members = members;
-        let outcomes = indexes.into_iter().zip(results);
-        Ok(outcomes
-            .map(|(index, result)| Outcome { index, result })
-            .collect())
+        Ok(outcomes)
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {

@@ -36,7 +36,7 @@ pub(crate) type Fatal = openraft::error::Fatal<NodeId>;
 /// What applying one entry came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
-    /// The entry's log index.
+    /// The entry's log index; for the retry of a write, that of the entry which did it.
     pub(crate) index: u64,
     /// The write's result; membership changes and blank entries are done.
     pub(crate) result: WriteResult,

@@ -19,6 +19,7 @@ use crate::error::{WriteFailure, chain};
 use crate::messages::{LeaderRequest, Receipt, WriteReply};
 use crate::node::Node;
 use crate::transport::{PeerRpc, TransportError};
+use crate::types::Outcome;
 use crate::wire;
 
 /// Largest encoded proposal, in bytes: the limit on a write's content, and room for ids, names and filters.
@@ -105,8 +106,8 @@ impl Node {
         };
         match written {
             Ok(written) => {
-                let index = written.log_id.index;
-                let receipt = written.data.result.map(|effect| Receipt { index, effect });
+                let Outcome { index, result } = written.data;
+                let receipt = result.map(|effect| Receipt { index, effect });
                 Attempt::Done(receipt.map_err(|error| match error {
                     WriteError::Invalid(input) => WriteFailure::Invalid(input),
                     other => WriteFailure::Rejected(other),
