@@ -113,8 +113,8 @@ async fn the_leadership_is_handed_over_and_writes_go_on() {
     cluster.upsert(leader, tree, 20..30, 1).await;
     cluster.settle().await;
     assert_eq!(cluster.count(leader), 30);
-    let learner = cluster.node(to).transfer_leader(99).await;
-    assert_eq!(learner.unwrap_err(), AdminFailure::NotVoter { id: 99 });
+    let nobody = cluster.node(to).transfer_leader(99).await;
+    assert_eq!(nobody.unwrap_err(), AdminFailure::UnknownNode { id: 99 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -179,7 +179,7 @@ impl Node {
         }
     }
 
-    fn is_learner(&self, id: NodeId) -> bool {
+    pub(super) fn is_learner(&self, id: NodeId) -> bool {
         self.with_membership(|membership| membership.learner_ids().any(|learner| learner == id))
     }
 

@@ -39,7 +39,12 @@ impl Node {
             return Some(Ok(()));
         }
         if !self.is_voter(to) {
-            return Some(Err(AdminFailure::NotVoter { id: to }));
+            let failure = if self.is_learner(to) {
+                AdminFailure::NotVoter { id: to }
+            } else {
+                AdminFailure::UnknownNode { id: to }
+            };
+            return Some(Err(failure));
         }
         let Some(_silence) = Silence::begin(self) else {
             return Some(Err(AdminFailure::InProgress));
