@@ -43,6 +43,7 @@ impl Replica {
     /// it: nothing is installed then. When storage fails the replica is unusable until it is opened anew, which goes
     /// on where this stopped.
     pub fn install(&self, delta: StagedDelta) -> Result<Applied, ReplicaError> {
+        fail::fail_point!("install::begin");
         let mut writer = self.writer()?;
         let (current, index) = self.current();
         let checked = check_not_behind(&delta.applied, index).and_then(|()| {
