@@ -89,8 +89,8 @@ impl Node {
         let applied = metrics.borrow().last_applied.index();
         raft.trigger().snapshot().await.map_err(stopped)?;
         let durable = metrics.wait_for(|metrics| metrics.snapshot.index() >= applied);
-        let durable = tokio::time::timeout(after, durable).await;
-        let snapshot = match durable {
+        // Matched without a name: what it borrows of the metrics must not be held while the purge is awaited.
+        let snapshot = match tokio::time::timeout(after, durable).await {
             Ok(Ok(metrics)) => metrics.snapshot.index(),
             Ok(Err(_)) => return Err(AdminFailure::Stopped("the core has ended".to_owned())),
             Err(_) => return Err(AdminFailure::Timeout { after }),

@@ -135,7 +135,7 @@ pub enum CatchUpPath {
 pub struct CatchUp {
     /// Entries replayed from the leader's log.
     pub entries_replayed: u64,
-    /// Delta sessions begun.
+    /// Delta sessions that ended in an install.
     pub delta_sessions: u64,
     /// Rows written by deltas.
     pub rows_put: u64,

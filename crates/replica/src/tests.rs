@@ -4,6 +4,7 @@ mod harness;
 mod script;
 
 mod apply;
+mod bounded;
 mod catch_up;
 mod concurrency;
 mod crash;

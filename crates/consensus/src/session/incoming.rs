@@ -10,6 +10,7 @@ use pando_replica::Replica;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::error::PeerError;
 use crate::options::NodeOptions;
@@ -68,12 +69,13 @@ impl Incoming {
         }
         let superseded = self.supersede(offer.vote)?;
         let (this, raft) = (Arc::clone(self), raft.clone());
-        let work = self.tasks.spawn(async move {
+        let session = async move {
             let _slot = this.slot.lock().await;
             let done = this.work(&raft, from, offer, superseded).await;
             this.progress.set_running(None);
             done
-        });
+        };
+        let work = self.tasks.spawn(session.in_current_span());
         work.await.unwrap_or_else(|_| {
             Err(PeerError::new(
                 RefusalCode::Failed,

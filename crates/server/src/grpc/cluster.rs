@@ -152,17 +152,7 @@ impl Cluster for ClusterService {
     ) -> Result<Response<v1::SnapshotResponse>, Status> {
         let (request, deadline) = self.api.begin(request)?;
         let node = &self.api.node;
-        let (waiting, runtime) = (Arc::clone(node), tokio::runtime::Handle::current());
-        // Its future stays on one thread: it holds on to a borrowed metric while it waits.
-        let taken = tokio::task::spawn_blocking(move || {
-            runtime.block_on(waiting.snapshot(request.purge_log))
-        });
-        let taken = async {
-            taken
-                .await
-                .unwrap_or_else(|_| Err(AdminFailure::Stopped("shutting down".to_owned())))
-        };
-        changed(deadline, taken).await?;
+        changed(deadline, node.snapshot(request.purge_log)).await?;
         let status = node.status().await;
         reply(v1::SnapshotResponse {
             node_id: status.id,

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::transport::Channel;
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 
 use super::SYNC_FRAMES_QUEUED_MAX;
 use super::connect::transport_error;
@@ -36,13 +36,14 @@ pub(super) async fn open(
         .sync(enveloped)
         .await
         .map_err(|status| transport_error(&status))?;
-    tokio::spawn(async move {
+    let handing_on = async move {
         let inbound = reply.into_inner();
         let refusal = pump(inbound, frames, |message| unwrap(&envelope, to, message)).await;
         if let Some(refusal) = refusal {
             debug!(peer = to, %refusal, "a sync stream ended with a refusal");
         }
-    });
+    };
+    tokio::spawn(handing_on.in_current_span());
     Ok(SyncPipe { tx, rx })
 }
 

@@ -1,5 +1,6 @@
 //! Adds a running node that belongs to no cluster.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use pando_consensus::TransportError;
@@ -157,6 +158,15 @@ pub(super) fn client(address: &str) -> Result<ClusterClient<Channel>, tonic::tra
 pub(super) fn reason(status: &Status) -> String {
     match detail::from_status(status) {
         Some(detail) => detail.message,
-        None => format!("{:?}: {}", status.code(), status.message()),
+        None => {
+            // A broken connection says what broke it only in its source.
+            let mut said = status.message().to_owned();
+            let mut cause = status.source();
+            while let Some(error) = cause {
+                said = format!("{said}: {error}");
+                cause = error.source();
+            }
+            said
+        }
     }
 }
