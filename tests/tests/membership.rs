@@ -101,14 +101,22 @@ async fn members_come_and_go_and_leadership_moves() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_node_is_refused_under_its_old_id_and_rejoins_under_a_new_one() -> Result<()> {
+    wiped_and_replaced(3).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_the_node_that_formed_the_cluster() -> Result<()> {
+    wiped_and_replaced(1).await
+}
+
+async fn wiped_and_replaced(wiped: NodeId) -> Result<()> {
     // Purpose: one of three nodes loses its disk and comes back under its old id, empty.
     let set = WordNet::load()?;
     let mut cluster = ProcessCluster::start(PANDO, 3, ClusterOptions::default()).await?;
     import(&cluster.sdk()?, &set, POINTS).await?;
-    let leader = cluster.leader().await?;
-    let wiped = cluster.follower().await?;
     cluster.kill(wiped)?;
-    std::fs::remove_dir_all(cluster.node(wiped)?.setup.data_dir())?;
+    let leader = cluster.leader().await?;
+    std::fs::remove_dir_all(cluster.node(wiped)?.setup.data.clone())?;
     cluster.restart(wiped).await?;
 
     // Purpose: it takes no part in the cluster it has forgotten: what it has acknowledged before it would deny now.
@@ -130,20 +138,13 @@ async fn a_wiped_node_is_refused_under_its_old_id_and_rejoins_under_a_new_one() 
 
     // Purpose: it cannot be added under the old id, neither while that is a member nor when it is removed; and the
     // attempt does not make it part of the cluster.
-    let refused = cluster
-        .sdk()?
-        .add_node(&address)
-        .await
-        .expect_err("the id is used");
+    let sdk = cluster.sdk_of(leader)?;
+    let refused = sdk.add_node(&address).await.expect_err("the id is used");
     assert_eq!(refused.kind(), ErrorKind::NodeIdUsed, "{refused}");
     let (code, reason) = refusal().await?;
     assert_eq!(code, RefusalCode::NotInitialized, "{reason}");
-    cluster.sdk()?.remove_node(wiped, true).await?;
-    let refused = cluster
-        .sdk()?
-        .add_node(&address)
-        .await
-        .expect_err("the id stays used");
+    sdk.remove_node(wiped, true).await?;
+    let refused = sdk.add_node(&address).await.expect_err("the id stays used");
     assert_eq!(refused.kind(), ErrorKind::NodeIdUsed, "{refused}");
     assert!(refused.to_string().contains("new id"), "{refused}");
     assert_eq!(cluster.status(wiped).await?.points, 0);

@@ -246,6 +246,17 @@ impl ProcessCluster {
         self.node_mut(id)?.kill()
     }
 
+    /// SIGTERM: the node shuts down, with everything on disk. (What one that is killed has applied is in its log,
+    /// but not all of it in its state.)
+    ///
+    /// # Errors
+    /// When it does not run, or does not end well.
+    pub async fn stop(&mut self, id: NodeId) -> Result<()> {
+        let status = self.node_mut(id)?.terminate(STOP_MAX).await?;
+        ensure!(status.success(), "node {id} ended with {status}");
+        Ok(())
+    }
+
     /// Starts a node that does not run, on its addresses and its data.
     ///
     /// # Errors
@@ -255,10 +266,8 @@ impl ProcessCluster {
             .nodes
             .get_mut(&id)
             .with_context(|| format!("no node {id}"))?;
-        node.start().await?;
-        let pid = node.pid().context("it was just started")?;
-        self.network.runs_as(id, pid);
-        Ok(())
+        // Known before it makes its first connection.
+        node.start(|pid| self.network.runs_as(id, pid)).await
     }
 
     /// How a node is, by its own account.
@@ -409,11 +418,8 @@ impl ProcessCluster {
     /// # Errors
     /// When one does not.
     pub async fn finish(mut self) -> Result<()> {
-        for (id, node) in &mut self.nodes {
-            if node.is_running() {
-                let status = node.terminate(STOP_MAX).await?;
-                ensure!(status.success(), "node {id} ended with {status}");
-            }
+        for id in self.running() {
+            self.stop(id).await?;
         }
         self.passed = true;
         Ok(())

@@ -131,10 +131,25 @@ impl Direct {
         points: Vec<Point>,
         timeout: Duration,
     ) -> Result<u64, Refusal> {
+        self.upsert_as(uuid::Uuid::new_v4(), collection, points, timeout)
+            .await
+    }
+
+    /// The same under a request id of one's own.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub async fn upsert_as(
+        &self,
+        request_id: uuid::Uuid,
+        collection: &CollectionName,
+        points: Vec<Point>,
+        timeout: Duration,
+    ) -> Result<u64, Refusal> {
         let mut request = tonic::Request::new(v1::UpsertRequest {
             collection: collection.as_str().to_owned(),
             points: points.into_iter().map(Into::into).collect(),
-            request_id: uuid::Uuid::new_v4().to_string(),
+            request_id: request_id.to_string(),
         });
         request.set_timeout(timeout);
         Ok(self.points().upsert(request).await?.into_inner().log_index)

@@ -237,6 +237,8 @@ async fn pump(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, link: A
     let mut state = link.state.subscribe();
     let breaks = state.borrow().breaks;
     tokio::select! {
+        // In this order: nothing may pass once the link is broken, even if it is healed in the same moment.
+        biased;
         broken = state.wait_for(|state| state.breaks > breaks) => drop(broken),
         () = carry(from, to, &link) => {}
     }

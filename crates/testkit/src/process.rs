@@ -27,8 +27,10 @@ const LOG_LINES_SHOWN: usize = 60;
 pub struct NodeSetup {
     /// The program.
     pub binary: PathBuf,
-    /// Where everything of this node is kept, its log included.
-    pub dir: PathBuf,
+    /// Where its data is.
+    pub data: PathBuf,
+    /// The file it logs to.
+    pub log: PathBuf,
     /// The node's id.
     pub id: NodeId,
     /// Port of the public API.
@@ -54,7 +56,8 @@ impl NodeSetup {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(Self {
             binary: binary.to_owned(),
-            dir: dir.to_owned(),
+            data: dir.join("data"),
+            log: dir.join("node.log"),
             id,
             api_port: free_port()?,
             node_port: free_port()?,
@@ -63,16 +66,6 @@ impl NodeSetup {
             args: Vec::new(),
             failpoints: String::new(),
         })
-    }
-
-    /// Where its data is.
-    #[must_use]
-    pub fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.dir.join("node.log")
     }
 
     fn command(&self) -> Result<Command> {
@@ -88,7 +81,7 @@ impl NodeSetup {
             ])
             .arg(self.id.to_string())
             .arg("--data-dir")
-            .arg(self.data_dir());
+            .arg(&self.data);
         for (flag, port) in [
             ("--api-listen", self.api_port),
             ("--node-listen", self.node_port),
@@ -103,10 +96,7 @@ impl NodeSetup {
         if !self.failpoints.is_empty() {
             command.env("FAILPOINTS", &self.failpoints);
         }
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())?;
+        let log = File::options().create(true).append(true).open(&self.log)?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -130,12 +120,15 @@ impl NodeProcess {
         Self { setup, child: None }
     }
 
-    /// Starts the process and waits until it says that it is ready.
+    /// Starts the process, tells its id, and waits until it says that it is ready.
     ///
     /// # Errors
     /// When it runs already, ends before it is ready, or takes too long; with the end of its log.
-    pub async fn start(&mut self) -> Result<()> {
+    pub async fn start(&mut self, spawned: impl FnOnce(u32)) -> Result<()> {
         let ready = self.launch()?;
+        if let Some(pid) = self.pid() {
+            spawned(pid);
+        }
         let id = match timeout(START_MAX, ready).await {
             Ok(Ok(line)) => line["node_id"].as_u64(),
             Ok(Err(_)) => {
@@ -288,7 +281,7 @@ impl NodeProcess {
     /// Everything it has logged, over all its starts.
     #[must_use]
     pub fn log(&self) -> String {
-        let bytes = std::fs::read(self.setup.log_file()).unwrap_or_default();
+        let bytes = std::fs::read(&self.setup.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
