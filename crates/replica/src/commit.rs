@@ -62,7 +62,9 @@ impl Replica {
             writer.dropped.push(*tree);
         }
         // Bound, so that a large index is freed after the lock.
+        let latest = applied.clone();
         let dropped = show(&mut self.state.write(), changes, next, applied);
+        *self.latest.write() = latest;
         drop(dropped);
         self.clear_garbage(writer)?;
         Ok(())

@@ -46,18 +46,15 @@ impl Replica {
         fail::fail_point!("install::begin");
         let mut writer = self.writer()?;
         let (current, index) = self.current();
-        let checked = check_not_behind(&delta.applied, index).and_then(|()| {
-            if index == delta.base {
-                return Ok(());
-            }
-            check_stage(self, &current, &delta.trees)
-        });
-        if let Err(error) = checked {
-            if let ReplicaError::StageMismatch { .. } = error {
-                Intent::clear(self.store.as_ref(), self.options.group)?;
-                self.store.flush()?;
-            }
-            return Err(error);
+        if let Err(overtaken) = check_not_behind(&delta.applied, index) {
+            Intent::clear(self.store.as_ref(), self.options.group)?;
+            self.store.flush()?;
+            return Err(overtaken);
+        }
+        // The intent stays if this fails: the log may be purged up to it already, and without the intent the next
+        // start would find a state that nothing leads on from, and no word of why.
+        if index != delta.base {
+            check_stage(self, &current, &delta.trees)?;
         }
         let StagedDelta {
             applied,
@@ -290,6 +287,7 @@ impl Replica {
             });
         }
         state.applied = applied.clone();
+        *self.latest.write() = applied.clone();
         Ok(gone.into_values().collect())
     }
 

@@ -43,6 +43,7 @@ impl Replica {
             rows: Rows::new(options.group),
             options,
             writer: Mutex::new(Writer::default()),
+            latest: RwLock::new(State::empty().applied),
             state: RwLock::new(State::empty()),
             views: Views::new(options.group, options.overlay_bytes_max),
             staging: Arc::default(),
@@ -53,6 +54,7 @@ impl Replica {
         replica.recover_install(log_purged)?;
         let state = replica.load()?;
         replica.writer.lock().dropped = replica.orphans(&state)?;
+        *replica.latest.write() = state.applied.clone();
         *replica.state.write() = state;
         Ok(replica)
     }

@@ -24,6 +24,9 @@ pub struct Replica {
     pub(crate) options: ReplicaOptions,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) state: RwLock<State>,
+    /// `state.applied` once more: whoever only asks how far this replica is never waits for a search or a commit, so
+    /// it may ask on an async worker. Follows `state`: who sees an index here sees its writes there.
+    pub(crate) latest: RwLock<Applied>,
     pub(crate) views: Views,
     /// Set while a stage is open; there is one at most.
     pub(crate) staging: Arc<AtomicBool>,
@@ -84,12 +87,12 @@ impl Replica {
 
     /// How far this replica is.
     pub fn applied(&self) -> Applied {
-        self.state.read().applied.clone()
+        self.latest.read().clone()
     }
 
     /// The replica root.
     pub fn root(&self) -> Digest {
-        self.state.read().applied.root
+        self.latest.read().root
     }
 
     /// The root reported by the last consistency check applied here.
