@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use pando_model::{CollectionName, Definition, NodeId, RequestId, Stamp, TreeId, WriteResult};
+use pando_model::{CollectionName, Definition, NodeId, RequestId, Stamp, TreeId};
 use uuid::Uuid;
 
+use crate::reply::Reply;
 use crate::system_row::{SystemId, SystemRow};
 
 /// What the rows of the system tree say. A pure function of them: rows are put and deleted, nothing else.
@@ -16,7 +17,7 @@ pub(crate) struct Catalogue {
     pub(crate) collections: BTreeMap<CollectionName, Arc<Definition>>,
     pub(crate) aliases: BTreeMap<CollectionName, CollectionName>,
     pub(crate) nodes: BTreeMap<NodeId, Uuid>,
-    replies: HashMap<RequestId, (u64, WriteResult)>,
+    replies: HashMap<RequestId, Reply>,
     requests_by_index: BTreeMap<u64, RequestId>,
 }
 
@@ -47,9 +48,9 @@ impl Catalogue {
             SystemRow::Alias { alias, collection } => {
                 self.aliases.insert(alias, collection);
             }
-            SystemRow::Request { id, index, result } => {
-                self.replies.insert(id, (index, result));
-                self.requests_by_index.insert(index, id);
+            SystemRow::Request { id, reply } => {
+                self.requests_by_index.insert(reply.index, id);
+                self.replies.insert(id, reply);
             }
             SystemRow::Node { id, instance } => {
                 self.nodes.insert(id, instance);
@@ -67,8 +68,8 @@ impl Catalogue {
                 self.aliases.remove(alias);
             }
             SystemId::Request(id) => {
-                if let Some((index, _)) = self.replies.remove(id) {
-                    self.requests_by_index.remove(&index);
+                if let Some(reply) = self.replies.remove(id) {
+                    self.requests_by_index.remove(&reply.index);
                 }
             }
             SystemId::Node(id) => {
@@ -83,13 +84,8 @@ impl Catalogue {
     }
 
     /// The reply remembered for a request.
-    pub(crate) fn reply(&self, id: &RequestId) -> Option<&WriteResult> {
-        self.replies.get(id).map(|(_, result)| result)
-    }
-
-    /// The log index at which it was given.
-    pub(crate) fn reply_index(&self, id: &RequestId) -> Option<u64> {
-        self.replies.get(id).map(|(index, _)| *index)
+    pub(crate) fn reply(&self, id: &RequestId) -> Option<&Reply> {
+        self.replies.get(id)
     }
 
     /// The oldest requests beyond the `keep` newest.

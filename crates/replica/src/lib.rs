@@ -27,6 +27,7 @@ mod plan;
 mod reads;
 mod recover;
 mod replica;
+mod reply;
 mod stage;
 mod state;
 mod system_row;

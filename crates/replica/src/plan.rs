@@ -17,6 +17,7 @@ use pando_storage::{KvStore, Rows};
 
 use crate::applied::{ApplyEntry, ApplyPayload};
 use crate::error::ReplicaError;
+use crate::reply::Reply;
 use crate::state::State;
 use crate::system_row::{SystemId, SystemRow};
 
@@ -90,7 +91,7 @@ pub(crate) fn plan(
     };
     if let Some(reply) = proposal.request.and_then(|id| state.catalogue.reply(&id)) {
         return Ok(Plan {
-            result: reply.clone(),
+            result: reply.to(&proposal.command),
             changes: Changes::default(),
         });
     }
@@ -302,8 +303,7 @@ impl Planner<'_> {
         }
         let row = SystemRow::Request {
             id,
-            index: self.index,
-            result: result.clone(),
+            reply: Reply::new(self.index, &proposal.command, result.clone()),
         };
         changes.system.push(SystemChange::Put(row));
         let forgotten = self.state.catalogue.forgettable(REQUEST_IDS_REMEMBERED - 1);

@@ -82,7 +82,8 @@ impl Replica {
     /// The log index at which a request was applied, while it is remembered: a retry comes later in the log, and
     /// changes nothing there.
     pub fn request_index(&self, id: &RequestId) -> Option<u64> {
-        self.state.read().catalogue.reply_index(id)
+        let state = self.state.read();
+        state.catalogue.reply(id).map(|reply| reply.index)
     }
 
     /// How far this replica is.

@@ -2,11 +2,12 @@
 
 use pando_merkle::{Key, Leaf};
 use pando_model::{
-    CollectionName, DecodeError, Definition, NodeId, Reader, RequestId, Row, Stamp, WriteResult,
-    Writer,
+    CollectionName, DecodeError, Definition, NodeId, Reader, RequestId, Row, Stamp, Writer,
 };
 use pando_storage::{codec, leaf_of};
 use uuid::Uuid;
+
+use crate::reply::Reply;
 
 /// Names one row of the system tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +36,8 @@ pub(crate) enum SystemRow {
         alias: CollectionName,
         collection: CollectionName,
     },
-    /// The reply to a request, and the log index at which it was given.
-    Request {
-        id: RequestId,
-        index: u64,
-        result: WriteResult,
-    },
+    /// The reply to a request.
+    Request { id: RequestId, reply: Reply },
     /// The data directory a node id was given to.
     Node { id: NodeId, instance: Uuid },
 }
@@ -94,9 +91,10 @@ impl SystemRow {
             Self::Counters { clock, next_tree } => w.raw(&clock.to_bytes()).u32(*next_tree),
             Self::Collection(definition) => w.raw(&definition.encode()),
             Self::Alias { collection, .. } => w.raw(collection.as_str().as_bytes()),
-            Self::Request { index, result, .. } => w
-                .u64(*index)
-                .raw(&codec::encode_versioned(RESULT_TAG, result)),
+            Self::Request { reply, .. } => w
+                .u64(reply.index)
+                .u64(reply.fingerprint)
+                .raw(&codec::encode_versioned(RESULT_TAG, &reply.result)),
             Self::Node { instance, .. } => w.raw(instance.as_bytes()),
         };
         let row = Row {
@@ -137,13 +135,16 @@ impl SystemRow {
                 collection: name(&row.content)?,
             },
             REQUEST => {
-                let index = r.u64()?;
+                let (index, fingerprint) = (r.u64()?, r.u64()?);
                 let result =
                     codec::decode_versioned(RESULT_TAG, r.rest()).map_err(|_| bad.clone())?;
                 Self::Request {
                     id: RequestId(Uuid::from_bytes(array(id, &bad)?)),
-                    index,
-                    result,
+                    reply: Reply {
+                        index,
+                        fingerprint,
+                        result,
+                    },
                 }
             }
             NODE => {
@@ -192,13 +193,19 @@ mod tests {
             },
             SystemRow::Request {
                 id,
-                index: 12,
-                result: Ok(Effect::Done),
+                reply: Reply {
+                    index: 12,
+                    fingerprint: 7,
+                    result: Ok(Effect::Done),
+                },
             },
             SystemRow::Request {
                 id,
-                index: 12,
-                result: Err(WriteError::CollectionNotFound { name: "x".into() }),
+                reply: Reply {
+                    index: 12,
+                    fingerprint: 7,
+                    result: Err(WriteError::CollectionNotFound { name: "x".into() }),
+                },
             },
             SystemRow::Node {
                 id: 3,
