@@ -57,7 +57,7 @@ pub enum KeyError {
     },
 }
 
-/// One-byte kinds. Data store 1 to 15, log store from 16 on.
+/// One-byte kinds. Data store 1 to 15, log store from 16 on; the owner's is the same in both.
 pub(crate) mod kind {
     pub(crate) const META: u8 = 1;
     pub(crate) const DIGEST: u8 = 2;
@@ -66,6 +66,7 @@ pub(crate) mod kind {
     pub(crate) const OVERLAY_CONTENT: u8 = 5;
     pub(crate) const STAGE_META: u8 = 6;
     pub(crate) const INTENT: u8 = 7;
+    pub(crate) const OWNER: u8 = 8;
     pub(crate) const VOTE: u8 = 16;
     pub(crate) const COMMITTED: u8 = 17;
     pub(crate) const PURGED: u8 = 18;
@@ -91,6 +92,8 @@ pub enum StoredKey {
     StageMeta,
     /// Data store, kind 7. Key: nothing more. Value: the intent to install (versioned; consensus's type).
     Intent,
+    /// Both stores, kind 8. Key: nothing more. Value: which node's the store is (versioned; the server's type).
+    Owner,
     /// Log store, kind 16. Key: nothing more. Value: the vote (versioned; consensus's type).
     Vote,
     /// Log store, kind 17. Key: nothing more. Value: the committed log id (versioned; consensus's type).
@@ -119,6 +122,7 @@ impl StoredKey {
             Self::Meta
             | Self::StageMeta
             | Self::Intent
+            | Self::Owner
             | Self::Vote
             | Self::Committed
             | Self::Purged => {}
@@ -177,6 +181,7 @@ impl StoredKey {
             Self::Meta
             | Self::StageMeta
             | Self::Intent
+            | Self::Owner
             | Self::Vote
             | Self::Committed
             | Self::Purged
@@ -193,6 +198,7 @@ impl StoredKey {
             Self::OverlayContent(..) => kind::OVERLAY_CONTENT,
             Self::StageMeta => kind::STAGE_META,
             Self::Intent => kind::INTENT,
+            Self::Owner => kind::OWNER,
             Self::Vote => kind::VOTE,
             Self::Committed => kind::COMMITTED,
             Self::Purged => kind::PURGED,
@@ -207,6 +213,7 @@ fn length_of(kind: u8) -> Option<usize> {
         kind::META
         | kind::STAGE_META
         | kind::INTENT
+        | kind::OWNER
         | kind::VOTE
         | kind::COMMITTED
         | kind::PURGED => 0,
@@ -274,6 +281,7 @@ impl Fields<'_> {
             }
             kind::STAGE_META => StoredKey::StageMeta,
             kind::INTENT => StoredKey::Intent,
+            kind::OWNER => StoredKey::Owner,
             kind::VOTE => StoredKey::Vote,
             kind::COMMITTED => StoredKey::Committed,
             kind::PURGED => StoredKey::Purged,

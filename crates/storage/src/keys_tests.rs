@@ -15,6 +15,7 @@ fn any_key() -> impl Strategy<Value = StoredKey> {
         Just(StoredKey::Meta),
         Just(StoredKey::StageMeta),
         Just(StoredKey::Intent),
+        Just(StoredKey::Owner),
         Just(StoredKey::Vote),
         Just(StoredKey::Committed),
         Just(StoredKey::Purged),
@@ -34,7 +35,7 @@ fn layouts_are_fixed() {
     let overlay = OverlayId(0x0a0b_0c0d);
     let group = GroupId(0x1122_3344);
     let address = [vec![1, 2, 3, 4], vec![0xaa; 16]].concat();
-    let cases: [(StoredKey, u8, Vec<u8>); 11] = [
+    let cases: [(StoredKey, u8, Vec<u8>); 12] = [
         (StoredKey::Meta, 1, vec![]),
         (StoredKey::Digest(row), 2, address.clone()),
         (
@@ -54,6 +55,7 @@ fn layouts_are_fixed() {
         ),
         (StoredKey::StageMeta, 6, vec![]),
         (StoredKey::Intent, 7, vec![]),
+        (StoredKey::Owner, 8, vec![]),
         (StoredKey::Vote, 16, vec![]),
         (StoredKey::Committed, 17, vec![]),
         (StoredKey::Purged, 18, vec![]),
@@ -63,7 +65,7 @@ fn layouts_are_fixed() {
             vec![1, 2, 3, 4, 5, 6, 7, 8, 0, 9],
         ),
     ];
-    let lengths = [5, 25, 27, 29, 31, 5, 5, 5, 5, 5, 15];
+    let lengths = [5, 25, 27, 29, 31, 5, 5, 5, 5, 5, 5, 15];
     for ((key, kind, fields), length) in cases.into_iter().zip(lengths) {
         let expected = [&[0x11, 0x22, 0x33, 0x44, kind], &*fields].concat();
         let encoded = key.encode(group);
@@ -75,7 +77,7 @@ fn layouts_are_fixed() {
 
 #[test]
 fn unknown_kinds_and_wrong_lengths_are_refused() {
-    for kind in [0, 8, 15, 20, 255] {
+    for kind in [0, 9, 15, 20, 255] {
         let error = StoredKey::decode(&[0, 0, 0, 0, kind]).unwrap_err();
         assert_eq!(error, KeyError::UnknownKind { kind: Some(kind) });
     }
