@@ -12,7 +12,7 @@ RUN_TESTS := $(CARGO) test --lib --bins --tests
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix bench cluster-up cluster-down compose-check
+.PHONY: help demo test verify fix bench figures cluster-up cluster-down compose-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ fix: ## format, and apply what clippy can repair by itself
 
 bench: ## micro-benchmarks of tree, search and frames
 	$(CARGO) bench --locked --package pando-benches
+
+figures: ## import rate, memory, start-up, catch-up (DATA=dir, default data/wordnet-10k)
+	$(CARGO) build --release --locked --package pando-cli --bin pando
+	benches/figures.sh $(DATA)
 
 cluster-up: ## three nodes in containers, formed into a cluster (ports 7700, 7710, 7720)
 	deploy/cluster.sh up
