@@ -1,6 +1,7 @@
 //! openraft's network over a [`Transport`]: bodies are encoded here, answers decoded, failures sorted by whether
 //! openraft should try again at once.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,16 @@ use pando_model::NodeId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::address::NodeAddress;
 use crate::session::{Views, send_offer};
 use crate::transport::{PeerRpc, Transport, TransportError};
 use crate::types::{Fatal, Snapshot, SnapshotHandle, TypeConfig, Vote};
 use crate::wire::{self, WireError};
+
+/// The longest pause after a failed offer.
+const OFFER_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 type RpcError = RPCError<NodeId, NodeAddress, RaftError<NodeId>>;
 
@@ -31,7 +36,7 @@ pub(crate) struct Network {
     pub(crate) id: NodeId,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) views: Arc<Views>,
-    /// Pause after a failed call.
+    /// Pause after a failed call, and between the heartbeats sent here: the interval of openraft's own.
     pub(crate) pause: Duration,
 }
 
@@ -43,6 +48,8 @@ pub(crate) struct Link {
     transport: Arc<dyn Transport>,
     views: Arc<Views>,
     pause: Duration,
+    /// Pause after the next failed offer: doubles with each, up to a bound.
+    offer_pause: Duration,
 }
 
 #[derive(Debug, Error)]
@@ -66,6 +73,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             transport: Arc::clone(&self.transport),
             views: Arc::clone(&self.views),
             pause: self.pause,
+            offer_pause: self.pause,
         }
     }
 }
@@ -83,6 +91,36 @@ impl Link {
             .call(self.target, &self.address, rpc, body, timeout)
             .await?;
         Ok(wire::decode(&answer)?)
+    }
+
+    /// Shows the target, at every heartbeat, that its leader lives. openraft does not while a snapshot is under way,
+    /// and a voter that hears nothing for longer than its lease stands for election. Without entries, a position or a
+    /// commit index the call renews the lease and changes nothing; the answers, a rejection too, are left to openraft's
+    /// own calls.
+    async fn keep_alive(&self, vote: Vote) -> Infallible {
+        let beat = AppendEntriesRequest::<TypeConfig> {
+            vote,
+            prev_log_id: None,
+            entries: Vec::new(),
+            leader_commit: None,
+        };
+        let mut beats = interval_at(Instant::now() + self.pause, self.pause);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            let answer: Result<AppendEntriesResponse<NodeId>, _> =
+                self.call(PeerRpc::Append, &beat, self.pause).await;
+            if let Err(error) = answer {
+                tracing::debug!(target_node = self.target, %error, "a heartbeat was not answered");
+            }
+        }
+    }
+
+    /// How long to wait after an offer that failed.
+    fn next_offer_pause(&mut self) -> Duration {
+        let pause = self.offer_pause;
+        self.offer_pause = (pause * 2).min(OFFER_PAUSE_MAX);
+        pause
     }
 
     fn rpc_error(&self, action: RPCTypes, error: &CallError) -> RpcError {
@@ -124,7 +162,9 @@ impl RaftNetwork<TypeConfig> for Link {
         answer.map_err(|error| self.rpc_error(RPCTypes::Vote, &error))
     }
 
-    /// Any failure is one to wait after: openraft then chooses anew between the log and a fresh view.
+    /// Any failure is one to wait after, here and longer each time, since openraft would have a fresh view frozen
+    /// several times a second for a follower that is gone; it then chooses anew between the log and a view. The
+    /// heartbeats go on all the while.
     async fn full_snapshot(
         &mut self,
         vote: Vote,
@@ -150,15 +190,110 @@ impl RaftNetwork<TypeConfig> for Link {
             snapshot.meta,
             view,
         );
-        tokio::select! {
-            sent = offer => {
-                sent.map(SnapshotResponse::new).map_err(|error| unreachable(&error))
+        tokio::pin!(cancel);
+        let sent = tokio::select! {
+            sent = offer => sent,
+            never = self.keep_alive(vote) => match never {},
+            closed = &mut cancel => return Err(StreamingError::Closed(closed)),
+        };
+        let error = match sent {
+            Ok(vote) => {
+                self.offer_pause = self.pause;
+                return Ok(SnapshotResponse::new(vote));
             }
-            closed = cancel => Err(StreamingError::Closed(closed)),
+            Err(error) => error,
+        };
+        let pause = self.next_offer_pause();
+        tokio::select! {
+            () = sleep(pause) => Err(unreachable(&error)),
+            never = self.keep_alive(vote) => match never {},
+            closed = &mut cancel => Err(StreamingError::Closed(closed)),
         }
     }
 
     fn backoff(&self) -> Backoff {
         Backoff::new(std::iter::repeat(self.pause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use pando_replica::{Replica, ReplicaOptions};
+    use pando_storage::MemoryStore;
+
+    use super::*;
+    use crate::testing::Net;
+    use crate::types::SnapshotMeta;
+
+    const BEAT: Duration = Duration::from_millis(1);
+
+    fn link(net: &Net) -> Link {
+        Link {
+            id: 1,
+            target: 2,
+            address: NodeAddress {
+                node: "node-2:7701".to_owned(),
+                api: "node-2:7700".to_owned(),
+            },
+            transport: net.transport(1),
+            views: Views::new(0),
+            pause: BEAT,
+            offer_pause: BEAT,
+        }
+    }
+
+    fn snapshot() -> Snapshot {
+        let store = Arc::new(MemoryStore::new());
+        let replica = Replica::open(store, ReplicaOptions::default(), None).unwrap();
+        Snapshot {
+            meta: SnapshotMeta::default(),
+            snapshot: Box::new(SnapshotHandle::Frozen(replica.freeze().unwrap())),
+        }
+    }
+
+    #[tokio::test]
+    async fn offers_to_a_node_that_is_gone_come_less_and_less_often() {
+        let net = Net::new();
+        let mut link = link(&net);
+        let option = RPCOption::new(BEAT);
+        for failed in 1..=4 {
+            let sent = link
+                .full_snapshot(
+                    Vote::new_committed(1, 1),
+                    snapshot(),
+                    pending(),
+                    option.clone(),
+                )
+                .await;
+            assert!(matches!(sent, Err(StreamingError::Unreachable(_))));
+            assert_eq!(link.offer_pause, BEAT * 2_u32.pow(failed));
+            assert_eq!(link.views.len(), 0, "no view is kept open for it");
+        }
+        for _ in 0..20 {
+            link.next_offer_pause();
+        }
+        assert_eq!(link.next_offer_pause(), OFFER_PAUSE_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_when_the_replication_does() {
+        let net = Net::new();
+        let mut link = link(&net);
+        // Far beyond the patience of a test runner.
+        link.offer_pause = Duration::from_secs(24 * 3600);
+        let beating = net.clone();
+        let closed = async move {
+            while beating.calls(1, 2, PeerRpc::Append) == 0 {
+                tokio::time::sleep(BEAT).await;
+            }
+            ReplicationClosed::new("the test is over")
+        };
+        let option = RPCOption::new(BEAT);
+        let sent = link
+            .full_snapshot(Vote::new_committed(1, 1), snapshot(), closed, option)
+            .await;
+        assert!(matches!(sent, Err(StreamingError::Closed(_))));
     }
 }

@@ -45,13 +45,19 @@ pub(crate) enum MachineError {
 pub(crate) struct StateMachine {
     replica: Arc<Replica>,
     members: Members,
+    /// Whether openraft has asked for the snapshot it starts from.
+    started: bool,
 }
 
 impl StateMachine {
     /// The state machine of this replica.
     pub(crate) fn new(replica: Arc<Replica>) -> Result<Self, WireError> {
         let members = Members::decode(&replica.applied().membership)?;
-        Ok(Self { replica, members })
+        Ok(Self {
+            replica,
+            members,
+            started: false,
+        })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -216,15 +222,19 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<Snapshot<TypeConfig>>, RaftStorageError> {
+        // The first call is openraft's at start-up, which takes the answer for a snapshot that was built. All others
+        // are for followers to be sent it; nothing of the log goes for that, so nothing need be durable.
+        let starting = !std::mem::replace(&mut self.started, true);
         if self.replica.applied().position.is_none() {
             return Ok(None);
         }
         let frozen = self
-            .blocking(|replica| {
+            .blocking(move |replica| {
                 let view = replica.freeze()?;
                 let meta = describe(view.applied())?;
-                // At start-up openraft takes this for a snapshot that was built.
-                replica.make_durable()?;
+                if starting {
+                    replica.make_durable()?;
+                }
                 Ok(meta.map(|meta| (meta, view)))
             })
             .await

@@ -1,7 +1,11 @@
 //! Followers that were away: by log while it is kept, by delta once it is not, whatever breaks in between.
 
-use crate::cluster_tests::harness::{Cluster, address};
-use crate::{AdminFailure, CatchUp};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::cluster_tests::harness::{Cluster, DEADLINE, address};
+use crate::{AdminFailure, CatchUp, PeerRpc};
 
 /// Rows of the system tree: the replicated clock changes with every write, ..
 const COUNTERS: u64 = 1;
@@ -142,11 +146,7 @@ async fn a_new_leader_goes_on_with_a_sync_the_old_one_began() {
     gate.open();
     let index = cluster.node(new).replica().applied().index();
     let caught_up = pando_model::Consistency::AtLeast(index);
-    cluster
-        .node(4)
-        .barrier(caught_up, crate::cluster_tests::harness::DEADLINE)
-        .await
-        .unwrap();
+    cluster.node(4).barrier(caught_up, DEADLINE).await.unwrap();
     let cost = cluster.catch_up(4).await;
     assert_eq!(
         cost.delta_sessions, 1,
@@ -236,4 +236,37 @@ async fn a_view_of_an_offer_that_is_gone_is_not_served() {
     let answer = pipe.rx.recv().await.unwrap().unwrap();
     assert!(crate::session::is_refusal(&answer));
     assert!(pipe.rx.recv().await.is_none(), "the stream is over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_in_a_long_sync_hears_its_leader_and_does_not_stand_against_it() {
+    let mut cluster = Cluster::start(3).await;
+    let tree = cluster.create().await;
+    let (leader, away) = (cluster.leader().await, cluster.follower().await);
+    cluster.upsert(leader, tree, 0..1_000, 1).await;
+    cluster.settle().await;
+    cluster.stop(away).await;
+    cluster.upsert(leader, tree, 0..1_000, 2).await;
+    cluster.purge_everywhere().await;
+    let gate = cluster.net.hold_sync(away, 1);
+    cluster.boot(away).await;
+    gate.reached().await;
+    let term = || cluster.node(leader).raft().metrics().borrow().current_term;
+    let before = term();
+    // Nothing is written. More heartbeats than two of the longest election timeouts have room for.
+    let beats = || cluster.net.calls(leader, away, PeerRpc::Append);
+    let enough = beats() + 25;
+    let heard = async {
+        while beats() < enough {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, heard)
+        .await
+        .expect("heartbeats go on while the offer stands");
+    assert_eq!(cluster.net.calls(away, leader, PeerRpc::Vote), 0);
+    gate.open();
+    cluster.settle().await;
+    assert_eq!(term(), before, "nobody stood for election");
+    assert_eq!(cluster.catch_up(away).await.delta_sessions, 1);
 }
