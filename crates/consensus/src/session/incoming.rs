@@ -20,7 +20,7 @@ use crate::session::{Accepted, Offer};
 use crate::state_machine::describe;
 use crate::status::SyncStatus;
 use crate::transport::{RefusalCode, Transport};
-use crate::types::{Raft, Snapshot, SnapshotHandle, Vote};
+use crate::types::{LogId, Raft, Snapshot, SnapshotHandle, Vote};
 
 /// The follower's side of snapshot offers.
 pub(crate) struct Incoming {
@@ -64,7 +64,9 @@ impl Incoming {
             RefusalCode::Busy,
             "the fail point sync::offer is set"
         )));
-        if let Some(answer) = settled(raft, &offer).await? {
+        // Only that: whether its state is here already cannot be said while an install is under way, since openraft
+        // counts that as committed from its beginning.
+        if let Some(answer) = stale(raft, &offer).await? {
             return Ok(answer);
         }
         let superseded = self.supersede(offer.vote)?;
@@ -122,7 +124,7 @@ impl Incoming {
         offer: Offer,
         superseded: CancellationToken,
     ) -> Result<Accepted, PeerError> {
-        // While this offer waited for its turn, the one before it may have been installed.
+        // The one before this has come to its end, and may have been installed.
         if let Some(answer) = settled(raft, &offer).await? {
             return Ok(answer);
         }
@@ -199,14 +201,22 @@ impl Incoming {
     }
 }
 
+/// The answer to an offer whose leader is not one any more.
+async fn stale(raft: &Raft, offer: &Offer) -> Result<Option<Accepted>, PeerError> {
+    let (vote, _) = vote_and_committed(raft).await?;
+    Ok((vote > offer.vote).then_some(Accepted { vote }))
+}
+
 /// The answer to an offer there is nothing to do for: its leader is not one any more, or its state is here already.
+/// To be asked in the slot.
 async fn settled(raft: &Raft, offer: &Offer) -> Result<Option<Accepted>, PeerError> {
-    let state = raft
-        .with_raft_state(|state| (*state.vote_ref(), state.committed))
-        .await;
-    let (vote, committed) =
-        state.map_err(|error| PeerError::caused(RefusalCode::Stopped, &error))?;
-    let stale = vote > offer.vote;
+    let (vote, committed) = vote_and_committed(raft).await?;
     let needless = offer.meta.last_log_id <= committed;
-    Ok((stale || needless).then_some(Accepted { vote }))
+    Ok((vote > offer.vote || needless).then_some(Accepted { vote }))
+}
+
+async fn vote_and_committed(raft: &Raft) -> Result<(Vote, Option<LogId>), PeerError> {
+    raft.with_raft_state(|state| (*state.vote_ref(), state.committed))
+        .await
+        .map_err(|error| PeerError::caused(RefusalCode::Stopped, &error))
 }
