@@ -1,9 +1,29 @@
 //! Adding, promoting, demoting, removing; handing over the leadership; bounding the log.
 
-use openraft::LogIdOptionExt;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::{ChangeMembers, LogIdOptionExt};
+use pando_model::NodeId;
 
 use crate::cluster_tests::harness::{Cluster, DEADLINE, address};
-use crate::{AdminFailure, NodeState, Role};
+use crate::types::RaftMetrics;
+use crate::{AdminFailure, Node, NodeState, PeerRpc, Role};
+
+fn is_joint(metrics: &RaftMetrics) -> bool {
+    let membership = metrics.membership_config.membership();
+    membership.get_joint_config().len() > 1
+}
+
+fn voters(metrics: &RaftMetrics) -> BTreeSet<NodeId> {
+    metrics.membership_config.membership().voter_ids().collect()
+}
+
+async fn until(node: &Node, what: &str, holds: impl Fn(&RaftMetrics) -> bool + Send) {
+    let waited = node.raft().wait(Some(DEADLINE));
+    waited.metrics(holds, what).await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_come_and_go_and_ids_are_never_used_again() {
@@ -146,4 +166,79 @@ async fn the_log_stays_within_its_bound_on_every_node() {
         assert!(status.log_entries >= 20, "the tail is kept: {status:?}");
         assert_eq!(status.catch_up.delta_sessions, 0, "nobody was behind");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_given_up_halfway_leaves_no_joint_configuration() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    cluster.boot(4).await;
+    let node = Arc::clone(cluster.node(leader));
+    node.add_learner(4, address(4)).await.unwrap();
+    cluster.settle().await;
+    // Keeps the first step from being committed before the request is dropped.
+    for other in cluster.ids().into_iter().filter(|id| *id != leader) {
+        cluster.net.delay(other, leader, Duration::from_millis(40));
+    }
+    let asking = Arc::clone(&node);
+    let request = tokio::spawn(async move { asking.promote(4).await });
+    until(&node, "the first step", is_joint).await;
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    cluster.net.heal();
+    let done = |metrics: &RaftMetrics| !is_joint(metrics) && voters(metrics).contains(&4);
+    until(&node, "the second step", done).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_joint_configuration_left_behind_is_ended_before_the_next_change() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let node = Arc::clone(cluster.node(leader));
+    for id in [4, 5] {
+        cluster.boot(id).await;
+        node.add_learner(id, address(id)).await.unwrap();
+    }
+    cluster.settle().await;
+    for other in cluster.ids().into_iter().filter(|id| *id != leader) {
+        cluster.net.delay(other, leader, Duration::from_millis(40));
+    }
+    // As a leader leaves it that stops between the two steps.
+    let raft = node.raft().clone();
+    let change = ChangeMembers::AddVoterIds(BTreeSet::from([4]));
+    let stopped = tokio::spawn(async move { raft.change_membership(change, true).await });
+    until(&node, "the first step", is_joint).await;
+    stopped.abort();
+    assert!(stopped.await.unwrap_err().is_cancelled());
+    cluster.net.heal();
+    let committed =
+        |metrics: &RaftMetrics| metrics.last_applied >= *metrics.membership_config.log_id();
+    until(&node, "the first step is committed", committed).await;
+    let left = node.raft().metrics().borrow().clone();
+    assert!(is_joint(&left), "nobody takes the second step: {left}");
+
+    node.add_learner(5, address(5)).await.unwrap();
+    until(&node, "one set of voters", |metrics| !is_joint(metrics)).await;
+    node.promote(5).await.unwrap();
+    let settled = node.raft().metrics().borrow().clone();
+    assert!(!is_joint(&settled), "{settled}");
+    assert_eq!(voters(&settled), BTreeSet::from([1, 2, 3, 4, 5]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_does_not_fall_silent_for_a_successor_that_is_down() {
+    let mut cluster = Cluster::start(3).await;
+    let tree = cluster.create().await;
+    let (leader, down) = (cluster.leader().await, cluster.follower().await);
+    cluster.upsert(leader, tree, 0..10, 1).await;
+    cluster.settle().await;
+    cluster.stop(down).await;
+    let moved = cluster.node(leader).transfer_leader(down).await;
+    assert!(
+        matches!(moved, Err(AdminFailure::NotTransferred { to, .. }) if to == down),
+        "{moved:?}"
+    );
+    assert_eq!(cluster.net.calls(leader, down, PeerRpc::Elect), 0);
+    cluster.upsert(leader, tree, 10..20, 1).await;
+    assert_eq!(cluster.leader().await, leader);
 }

@@ -149,6 +149,11 @@ impl Node {
         if !self.is_leader() || self.is_transferring() {
             return None;
         }
+        if !matches!(change, Change::Transfer { .. })
+            && let Some(unsettled) = self.flatten(until).await
+        {
+            return unsettled;
+        }
         match change {
             Change::AddLearner { id, address } => self.add_here(*id, address, until).await,
             Change::Promote { id } => self.promote_here(*id, until).await,
@@ -177,6 +182,23 @@ impl Node {
             }
             Change::Transfer { to } => self.transfer_here(*to, until).await,
         }
+    }
+
+    /// Ends a joint configuration that another leader, or one that was restarted, left behind: what is asked for next
+    /// is meant for one set of voters. The answer to give if that does not come about.
+    async fn flatten(&self, until: Instant) -> Option<Asked> {
+        if !self.with_membership(|membership| membership.get_joint_config().len() > 1) {
+            return None;
+        }
+        let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
+        match self.ask(nothing, true, until).await {
+            Some(Ok(())) => None,
+            unsettled => Some(unsettled),
+        }
+    }
+
+    pub(super) fn address_of(&self, id: NodeId) -> Option<NodeAddress> {
+        self.with_membership(|membership| membership.get_node(&id).cloned())
     }
 
     pub(super) fn is_learner(&self, id: NodeId) -> bool {
@@ -306,7 +328,7 @@ impl Node {
     }
 
     /// Whether a voter answers and has nearly all of the log.
-    async fn is_up(&self, id: NodeId, address: &NodeAddress, until: Instant) -> bool {
+    pub(super) async fn is_up(&self, id: NodeId, address: &NodeAddress, until: Instant) -> bool {
         if id == self.options.id {
             return true;
         }
@@ -330,6 +352,9 @@ impl Node {
     }
 
     /// Asks openraft for a change; `None` if this node does not lead.
+    ///
+    /// A change of voters takes two steps, and openraft takes the second only while its caller waits. A task waits, so
+    /// that a request that is given up does not leave the cluster between them.
     async fn ask(
         &self,
         change: ChangeMembers<NodeId, NodeAddress>,
@@ -337,11 +362,24 @@ impl Node {
         until: Instant,
     ) -> Asked {
         let started = Instant::now();
-        let Ok(changed) = timeout_at(until, self.raft.change_membership(change, retain)).await
-        else {
-            return Some(Err(AdminFailure::Timeout {
-                after: started.elapsed(),
-            }));
+        let (raft, stopping) = (self.raft.clone(), self.stopping.clone());
+        let changing = self.tasks.spawn(async move {
+            tokio::select! {
+                changed = raft.change_membership(change, retain) => Some(changed),
+                () = stopping.cancelled() => None,
+            }
+        });
+        let changed = match timeout_at(until, changing).await {
+            Ok(Ok(Some(changed))) => changed,
+            Ok(Ok(None) | Err(_)) => {
+                let reason = "this node is shutting down".to_owned();
+                return Some(Err(AdminFailure::Stopped(reason)));
+            }
+            Err(_) => {
+                return Some(Err(AdminFailure::Timeout {
+                    after: started.elapsed(),
+                }));
+            }
         };
         match changed {
             Ok(_) => Some(Ok(())),

@@ -1,11 +1,12 @@
 //! Handing the leadership over. openraft 0.9 cannot do it, so the leader falls silent: it takes no writes and no reads,
 //! waits until its successor has its whole log and its lease has run out everywhere, and asks it to stand for
-//! election. Whatever comes of it, the leader speaks again at the end.
+//! election. Whatever comes of it, the leader speaks again at the end. It does not fall silent for a successor that is
+//! down or far behind.
 
 use std::sync::atomic::Ordering;
 
 use pando_model::NodeId;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::error::AdminFailure;
 use crate::messages::ChangeReply;
@@ -46,10 +47,19 @@ impl Node {
             };
             return Some(Err(failure));
         }
+        let started = Instant::now();
+        let address = self.address_of(to);
+        let ready = match &address {
+            Some(address) => self.is_up(to, address, until).await,
+            None => false,
+        };
+        if !ready {
+            let after = started.elapsed();
+            return Some(Err(AdminFailure::NotTransferred { to, after }));
+        }
         let Some(_silence) = Silence::begin(self) else {
             return Some(Err(AdminFailure::InProgress));
         };
-        let started = Instant::now();
         let over = timeout_at(until, self.hand_over(to)).await;
         let led_by_it = matches!(over, Ok(true));
         let after = started.elapsed();
@@ -66,8 +76,10 @@ impl Node {
         let complete = |metrics: &crate::types::RaftMetrics| {
             metrics.replication.is_none() || behind(metrics, to) == Some(0)
         };
-        if metrics.wait_for(complete).await.is_err() {
-            return false;
+        // Nothing is written meanwhile, so a successor that was near the end gets there soon or not at all.
+        match timeout(self.options.election_max, metrics.wait_for(complete)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return false,
         }
         self.raft.runtime_config().heartbeat(false);
         // The last heartbeat may have been sent just now; every voter's lease has run out after this.
@@ -84,29 +96,23 @@ impl Node {
             let mut metrics = self.raft.metrics();
             let elected = metrics.wait_for(|metrics| metrics.current_leader == Some(to));
             // Time for one election; then it is asked again.
-            if let Ok(Ok(_)) = tokio::time::timeout(self.options.election_min, elected).await {
-                return true;
+            match timeout(self.options.election_min, elected).await {
+                Ok(Ok(_)) => return true,
+                // The core has ended.
+                Ok(Err(_)) => return false,
+                Err(_) => {}
             }
         }
     }
 
     async fn ask_to_stand(&self, to: NodeId) {
-        let address = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow();
-            metrics
-                .membership_config
-                .membership()
-                .get_node(&to)
-                .cloned()
-        };
-        let (Some(address), Ok(body)) = (address, wire::encode(&())) else {
+        let (Some(address), Ok(body)) = (self.address_of(to), wire::encode(&())) else {
             return;
         };
-        let timeout = self.options.call_timeout;
+        let deadline = self.options.call_timeout;
         let asked = self
             .transport
-            .call(to, &address, PeerRpc::Elect, body, timeout)
+            .call(to, &address, PeerRpc::Elect, body, deadline)
             .await;
         if let Err(error) = asked {
             tracing::info!(to, %error, "the successor was not asked to stand for election");
