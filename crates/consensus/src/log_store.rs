@@ -152,17 +152,24 @@ impl LogStore {
             }
             range
         };
-        let (store, log) = (Arc::clone(&self.store), self.log);
+        let (store, log, first) = (Arc::clone(&self.store), self.log, range.start);
         let read = move || {
             let stored = log.read(store.as_ref(), range, usize::MAX)?;
             stored
                 .iter()
                 .map(|(index, bytes)| decode_entry(*index, bytes))
-                .collect()
+                .collect::<Result<Vec<_>, _>>()
         };
-        tokio::task::spawn_blocking(read)
+        let mut entries: Vec<Entry> = tokio::task::spawn_blocking(read)
             .await
-            .map_err(|_| LogError::Closed)?
+            .map_err(|_| LogError::Closed)??;
+        // What was purged while it was read is missing at the front or in between; nothing may follow a gap.
+        let whole = (first..)
+            .zip(&entries)
+            .take_while(|(index, entry)| entry.log_id.index == *index)
+            .count();
+        entries.truncate(whole);
+        Ok(entries)
     }
 }
 
@@ -237,9 +244,18 @@ impl RaftLogReader<TypeConfig> for LogStore {
         end: u64,
     ) -> Result<Vec<Entry>, RaftStorageError> {
         let end = self.kept.lock().limit(start..end, APPEND_BYTES_MAX);
-        self.read(start..end)
+        let mut entries = self
+            .read(start..end)
             .await
-            .map_err(|error| read_error(&error))
+            .map_err(|error| read_error(&error))?;
+        // The entries asked for follow one the caller names: if the first of them is purged, the others do not.
+        if entries
+            .first()
+            .is_some_and(|first| first.log_id.index != start)
+        {
+            entries.clear();
+        }
+        Ok(entries)
     }
 }
 

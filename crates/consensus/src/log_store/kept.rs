@@ -71,8 +71,25 @@ impl Kept {
         self.last = last;
     }
 
-    /// Forgets the entries up to and with `upto`, which may be beyond the last. Returns the indexes forgotten.
+    /// The entries behind `upto` that conflict with it: a log whose last entry is older than `upto` does not hold
+    /// it, so that whatever it has at greater indexes was never committed.
+    pub(super) fn conflicting(&self, upto: LogId) -> Range<u64> {
+        let end = self.end();
+        let start = if self.last < Some(upto) {
+            self.first.max(upto.index + 1).min(end)
+        } else {
+            end
+        };
+        start..end
+    }
+
+    /// Forgets the entries up to and with `upto`, which may be beyond the last, and those that conflict with it.
+    /// Returns the indexes forgotten up to `upto`.
     pub(super) fn purge(&mut self, upto: LogId) -> Range<u64> {
+        let conflicting = self.conflicting(upto);
+        if !conflicting.is_empty() {
+            self.truncate(conflicting.start, Some(upto));
+        }
         let first = self.first;
         while self.first <= upto.index && !self.sizes.is_empty() {
             if self.tail.len() == self.sizes.len() {
@@ -96,6 +113,13 @@ impl Kept {
         if self.tail.pop_front().is_some() {
             self.tail_bytes -= u64::from(self.sizes.get(at).copied().unwrap_or_default());
         }
+    }
+
+    /// Leaves no entry in memory, as if many others had followed.
+    #[cfg(test)]
+    pub(super) fn forget_tail(&mut self) {
+        self.tail.clear();
+        self.tail_bytes = 0;
     }
 
     pub(super) fn purged(&self) -> Option<LogId> {

@@ -11,6 +11,17 @@ fn id(index: u64) -> LogId {
     LogId::new(CommittedLeaderId::new(1, 1), index)
 }
 
+fn in_term(term: u64, index: u64) -> LogId {
+    LogId::new(CommittedLeaderId::new(term, 1), index)
+}
+
+fn entry_in_term(term: u64, index: u64) -> Entry {
+    Entry {
+        log_id: in_term(term, index),
+        ..entry(index)
+    }
+}
+
 fn entry(index: u64) -> Entry {
     let command = Command::ConsistencyCheck;
     let proposal = Proposal {
@@ -81,6 +92,75 @@ async fn truncating_and_purging_survive_a_crash_once_anything_later_is_flushed()
         assert_eq!(log.size().entries, 71);
     }
     assert_eq!(purged_index(store.as_ref(), GROUP).unwrap(), Some(19));
+}
+
+#[tokio::test]
+async fn truncating_is_durable_when_it_is_answered() {
+    let store = Arc::new(MemoryStore::new());
+    let mut log = open(&store);
+    log.blocking_append((0..=100).map(entry)).await.unwrap();
+    log.truncate(id(51)).await.unwrap();
+    let store = Arc::new(store.crash());
+    let mut log = open(&store);
+    assert_eq!(indexes(&mut log).await, (0..=50).collect::<Vec<_>>());
+    // Then the snapshot of a newer leader is installed, and its next entry follows.
+    log.purge(in_term(2, 90)).await.unwrap();
+    log.blocking_append([entry_in_term(2, 91)]).await.unwrap();
+    for log in [&mut log, &mut open(&Arc::new(store.crash()))] {
+        assert_eq!(indexes(log).await, [91]);
+    }
+}
+
+#[tokio::test]
+async fn purging_deletes_what_conflicts_with_the_purged_position() {
+    let store = Arc::new(MemoryStore::new());
+    let mut log = open(&store);
+    log.blocking_append((0..=100).map(entry)).await.unwrap();
+    let upto = in_term(2, 90);
+    log.purge(upto).await.unwrap();
+    assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(upto));
+    assert_eq!(log.size(), LogSize::default());
+    // A vote is flushed here, and with it the purge.
+    settled(&mut log).await;
+    let mut after = open(&Arc::new(store.crash()));
+    let state = after.get_log_state().await.unwrap();
+    assert_eq!(state.last_purged_log_id, Some(upto));
+    assert_eq!(state.last_log_id, Some(upto), "of 91..=100 nothing is left");
+    let next = [entry_in_term(2, 91)];
+    for log in [&mut log, &mut after] {
+        log.blocking_append(next.clone()).await.unwrap();
+        assert_eq!(log.try_get_log_entries(..).await.unwrap(), next);
+    }
+}
+
+#[tokio::test]
+async fn purging_keeps_newer_entries_behind_the_purged_position() {
+    let store = Arc::new(MemoryStore::new());
+    let mut log = open(&store);
+    let entries = (0..50).map(entry);
+    let newer = (50..60).map(|index| entry_in_term(2, index));
+    log.blocking_append(entries.chain(newer)).await.unwrap();
+    log.purge(id(40)).await.unwrap();
+    assert_eq!(indexes(&mut log).await, (41..60).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn no_entry_is_read_behind_a_gap() {
+    let store = Arc::new(MemoryStore::new());
+    let mut log = open(&store);
+    log.blocking_append((0..10).map(entry)).await.unwrap();
+    log.purge(id(3)).await.unwrap();
+    let read = log.limited_get_log_entries(2, 8).await.unwrap();
+    assert!(read.is_empty(), "it would begin at 4");
+    assert_eq!(log.limited_get_log_entries(4, 8).await.unwrap().len(), 4);
+    // As if 6 was deleted while the entries are read from the store.
+    let mut batch = pando_storage::Batch::new();
+    let deleted = EntryLog::new(GROUP).delete(store.as_ref(), &mut batch, 6);
+    assert!(deleted.unwrap());
+    store.apply(batch).unwrap();
+    log.kept.lock().forget_tail();
+    assert_eq!(indexes(&mut log).await, [4, 5]);
+    assert!(log.limited_get_log_entries(6, 8).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ pub(super) enum Job {
     Committed {
         id: Option<LogId>,
     },
+    /// Answered when durable: what is written next may rest on these entries being gone.
     Truncate {
         since: u64,
         done: Done,
@@ -54,7 +55,7 @@ pub(super) enum Job {
 /// Who waits for the next flush.
 enum Waiting {
     Append(LogFlushed<TypeConfig>),
-    Vote(Done),
+    Answer(Done),
 }
 
 pub(super) struct Writer {
@@ -104,7 +105,7 @@ impl Writer {
         let flushed = self.guarded(|writer| Ok(writer.store.flush()?));
         for waiting in waiting {
             match waiting {
-                Waiting::Vote(done) => answer(done, flushed.clone()),
+                Waiting::Answer(done) => answer(done, flushed.clone()),
                 Waiting::Append(callback) => {
                     callback.log_io_completed(flushed.clone().map_err(std::io::Error::other))
                 }
@@ -126,10 +127,8 @@ impl Writer {
                 answer(applied, result);
             }
             Job::Vote { vote, done } => {
-                match self.guarded(|writer| writer.put(StoredKey::Vote, &vote)) {
-                    Ok(()) => waiting.push(Waiting::Vote(done)),
-                    failed @ Err(_) => answer(done, failed),
-                }
+                let result = self.guarded(|writer| writer.put(StoredKey::Vote, &vote));
+                answer_flushed(done, result, waiting);
             }
             Job::Committed { id } => {
                 if let Err(error) = self.guarded(|writer| writer.put(StoredKey::Committed, &id)) {
@@ -137,7 +136,8 @@ impl Writer {
                 }
             }
             Job::Truncate { since, done } => {
-                answer(done, self.guarded(|writer| writer.truncate(since)));
+                let result = self.guarded(|writer| writer.truncate(since));
+                answer_flushed(done, result, waiting);
             }
             Job::Purge { upto, done } => answer(done, self.guarded(|writer| writer.purge(upto))),
         }
@@ -208,22 +208,35 @@ impl Writer {
             Some(_) | None => None,
         };
         let last = last.map(|entry| entry.log_id).or(purged);
-        // Backwards, so that a crash in between leaves no hole.
+        let rest = self.delete_backwards(since..end)?;
+        self.store.apply(rest)?;
+        self.kept.lock().truncate(since, last);
+        Ok(())
+    }
+
+    /// Deletes entries, the last first, so that a crash in between leaves no hole. Returns the deletes not yet
+    /// applied.
+    fn delete_backwards(&self, range: Range<u64>) -> Result<Batch, LogError> {
         let mut batch = Batch::new();
-        for index in (since..end).rev() {
+        for index in range.rev() {
             self.log.delete(self.store.as_ref(), &mut batch, index)?;
             if batch.bytes() > BATCH_BYTES {
                 self.store.apply(std::mem::take(&mut batch))?;
             }
         }
-        self.store.apply(batch)?;
-        self.kept.lock().truncate(since, last);
-        Ok(())
+        Ok(batch)
     }
 
-    /// Notes the new beginning of the log; the entries before it are deleted when there is time.
+    /// Notes the new beginning of the log; the entries before it are deleted when there is time. Entries behind it
+    /// that conflict with it are deleted first: none of them may be found behind the new beginning.
     fn purge(&mut self, upto: LogId) -> Result<(), LogError> {
-        self.put(StoredKey::Purged, &upto)?;
+        let conflicting = self.kept.lock().conflicting(upto);
+        let mut batch = self.delete_backwards(conflicting)?;
+        batch.put(
+            StoredKey::Purged.encode(self.group),
+            codec::encode_versioned(RECORD_VERSION, &upto),
+        );
+        self.store.apply(batch)?;
         let forgotten = self.kept.lock().purge(upto);
         if self.garbage.is_empty() {
             self.garbage = forgotten;
@@ -255,6 +268,14 @@ impl Writer {
                 self.garbage = 0..0;
             }
         }
+    }
+}
+
+/// Answers a failed write at once, one that was made with the next flush.
+fn answer_flushed(done: Done, result: Result<(), Arc<LogError>>, waiting: &mut Vec<Waiting>) {
+    match result {
+        Ok(()) => waiting.push(Waiting::Answer(done)),
+        failed @ Err(_) => answer(done, failed),
     }
 }
 
