@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::ServerState;
 use openraft::error::{ClientWriteError, RaftError};
 use pando_model::limits::WRITE_BYTES_MAX;
 use pando_model::{
@@ -64,7 +65,11 @@ impl Node {
                 }),
             };
             match attempt {
-                Attempt::Done(done) => return done,
+                Attempt::Done(done) => {
+                    if let Some(answer) = answer(done, maybe_done) {
+                        return answer;
+                    }
+                }
                 Attempt::NotDone => {}
                 Attempt::Unknown if request.is_some() => maybe_done = true,
                 Attempt::Unknown => return Err(WriteFailure::Timeout),
@@ -94,7 +99,7 @@ impl Node {
         request: Option<RequestId>,
         until: Instant,
     ) -> Attempt {
-        if self.is_transferring() || !self.is_leader() || !self.has_quorum() {
+        if self.is_transferring() || !self.accepts_writes() || !self.has_quorum() {
             return Attempt::NotDone;
         }
         let proposal = match self.prepare(command, request, until).await {
@@ -113,11 +118,7 @@ impl Node {
                     other => WriteFailure::Rejected(other),
                 }))
             }
-            // Not appended, or appended and overwritten by a newer leader: either way it never takes effect.
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Attempt::NotDone,
-            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
-                Attempt::Done(Err(WriteFailure::Stopped(chain(&error))))
-            }
+            Err(RaftError::APIError(error)) => unconfirmed(&error),
             Err(RaftError::Fatal(error)) => match self.stopped() {
                 Some(reason) => Attempt::Done(Err(WriteFailure::Stopped(reason))),
                 None => {
@@ -126,6 +127,14 @@ impl Node {
                 }
             },
         }
+    }
+
+    /// Whether this node leads and has not stepped down, so that it would append a write. That it is the leader it
+    /// knows of is not enough: it may be a learner or a candidate since.
+    fn accepts_writes(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.state == ServerState::Leader && metrics.current_leader == Some(self.options.id)
     }
 
     async fn forward_write(
@@ -248,6 +257,42 @@ impl Node {
     }
 }
 
+/// What a write that the core took and did not confirm came to. "Forward to the leader" says that this node has lost
+/// the lead, not that the write was not appended: another node that has the entry may become leader and commit it.
+fn unconfirmed(error: &ClientWriteError<NodeId, NodeAddress>) -> Attempt {
+    match error {
+        ClientWriteError::ForwardToLeader(_) => Attempt::Unknown,
+        ClientWriteError::ChangeMembershipError(error) => {
+            Attempt::Done(Err(WriteFailure::Stopped(chain(error))))
+        }
+    }
+}
+
+/// What an attempt's reply says of the whole write; none if there is to be another attempt.
+///
+/// Once an earlier attempt may have been done, a reply is final only if it came through the log, where the request id
+/// gives every attempt the same result. Any other one tells of its own attempt alone.
+fn answer(reply: WriteReply, maybe_done: bool) -> Option<WriteReply> {
+    if !maybe_done {
+        return Some(reply);
+    }
+    match reply {
+        Err(
+            WriteFailure::Overloaded { .. }
+            | WriteFailure::NoLeader
+            | WriteFailure::NotLeader { .. },
+        ) => None,
+        // These are also found before anything is proposed, and which it was cannot be told from them.
+        Err(
+            WriteFailure::Invalid(_)
+            | WriteFailure::Rejected(WriteError::CollectionNotFound { .. })
+            | WriteFailure::Stopped(_)
+            | WriteFailure::Timeout,
+        ) => Some(Err(WriteFailure::Timeout)),
+        Ok(_) | Err(WriteFailure::Rejected(_)) => Some(reply),
+    }
+}
+
 /// The tree whose definition decides whether the command is acceptable.
 fn command_tree(command: &Command) -> Option<TreeId> {
     match command {
@@ -262,5 +307,62 @@ fn command_tree(command: &Command) -> Option<TreeId> {
         | Command::DropAlias { .. }
         | Command::RegisterNode { .. }
         | Command::ConsistencyCheck => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::error::ForwardToLeader;
+    use pando_model::Effect;
+
+    use super::*;
+
+    #[test]
+    fn a_write_that_lost_its_leader_may_have_been_done() {
+        let lost = ClientWriteError::ForwardToLeader(ForwardToLeader::empty());
+        assert!(matches!(unconfirmed(&lost), Attempt::Unknown));
+    }
+
+    fn not_found() -> WriteFailure {
+        let name = "words".to_owned();
+        WriteError::CollectionNotFound { name }.into()
+    }
+
+    fn too_large() -> WriteFailure {
+        InvalidInput::WriteTooLarge { bytes: 2, max: 1 }.into()
+    }
+
+    #[test]
+    fn what_refuses_one_attempt_does_not_settle_an_earlier_one() {
+        let again = [
+            WriteFailure::Overloaded { limit: 1 },
+            WriteFailure::NoLeader,
+            WriteFailure::NotLeader { leader: None },
+        ];
+        for failure in again {
+            assert_eq!(answer(Err(failure), true), None);
+        }
+        let stopped = WriteFailure::Stopped("the disk is full".to_owned());
+        for failure in [not_found(), too_large(), stopped] {
+            let unknown = Some(Err(WriteFailure::Timeout));
+            assert_eq!(answer(Err(failure.clone()), true), unknown, "{failure}");
+            assert_eq!(
+                answer(Err(failure.clone()), false),
+                Some(Err(failure)),
+                "the only attempt speaks for the write"
+            );
+        }
+    }
+
+    #[test]
+    fn what_came_through_the_log_is_final() {
+        let receipt = Receipt {
+            index: 7,
+            effect: Effect::Done,
+        };
+        let used = WriteFailure::Rejected(WriteError::NodeIdUsed { id: 3 });
+        for reply in [Ok(receipt), Err(used)] {
+            assert_eq!(answer(reply.clone(), true), Some(reply));
+        }
     }
 }
