@@ -286,7 +286,7 @@ mod tests {
         let beating = net.clone();
         let closed = async move {
             while beating.calls(1, 2, PeerRpc::Append) == 0 {
-                tokio::time::sleep(BEAT).await;
+                sleep(BEAT).await;
             }
             ReplicationClosed::new("the test is over")
         };
