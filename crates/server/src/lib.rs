@@ -12,6 +12,7 @@ mod http;
 mod identity;
 mod metrics;
 mod node;
+mod owner;
 mod peer;
 mod traffic;
 mod workers;

@@ -25,6 +25,7 @@ use crate::grpc::{self, ADMIN_TIMEOUT, Admission, Api, PublicApi, RequestSpan};
 use crate::http;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
+use crate::owner;
 use crate::peer::{Connector, Envelope, NodeTransport, PeerService, serve_peers};
 use crate::traffic::Traffic;
 use crate::workers::Workers;
@@ -88,7 +89,7 @@ async fn run_as(
 ) -> anyhow::Result<()> {
     let listeners = Listeners::bind(&config).await?;
     let address = listeners.address(&config)?;
-    let stores = Stores::open(&config).await?;
+    let stores = Stores::open(&config, &identity).await?;
     let traffic = Arc::new(Traffic::default());
     let envelope = Envelope::new(Arc::clone(&identity));
     let connector = Connector::new(Arc::clone(&traffic));
@@ -175,14 +176,20 @@ struct Stores {
 }
 
 impl Stores {
-    /// Opens both stores and checks what they hold.
-    async fn open(config: &Config) -> anyhow::Result<Self> {
+    /// Opens both stores and checks that they are this node's, and what they hold.
+    async fn open(config: &Config, identity: &Identity) -> anyhow::Result<Self> {
         let data_dir = config.data_dir.clone();
         let cache_bytes = config.storage_cache_mib << 20;
         let overlay_bytes_max = config.sync_overlay_mib_max << 20;
+        let (instance, member) = (identity.instance(), identity.cluster_id().is_some());
         let opened = blocking(move || {
             let log = open_store(&data_dir.join("log"), LOG_CACHE_BYTES)?;
             let data = open_store(&data_dir.join("data"), cache_bytes)?;
+            for (name, store) in [("log", &log), ("data", &data)] {
+                owner::claim(store.as_ref(), instance, member)
+                    .with_context(|| format!("store {}", data_dir.join(name).display()))
+                    .with_context(|| lost(&data_dir))?;
+            }
             let purged = pando_consensus::purged_index(log.as_ref(), GroupId::CATALOGUE)
                 .with_context(|| lost(&data_dir))?;
             let options = ReplicaOptions {

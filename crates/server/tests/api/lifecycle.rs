@@ -103,3 +103,21 @@ async fn a_damaged_store_is_not_served() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_member_that_lost_one_of_its_stores_is_not_served() {
+    for store in ["log", "data"] {
+        let (node, dir) = with_words().await;
+        node.stop().await.expect("stopped");
+        let path = dir.path().join(store);
+        std::fs::remove_dir_all(&path).expect("lost");
+        for _ in 0..2 {
+            let Err(error) = start(config(dir.path())).await else {
+                panic!("the {store} store is not the one it had")
+            };
+            let text = format!("{error:#}");
+            assert!(text.contains("bootstrap = false"), "{text}");
+            assert!(text.contains(&path.display().to_string()), "{text}");
+        }
+    }
+}
