@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::future;
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use pando_model::limits::{POINTS_PER_WRITE_MAX, WRITE_BYTES_MAX};
-use pando_model::{CollectionName, Point};
+use pando_model::{CollectionName, Point, PointId};
 use thiserror::Error;
 
 use crate::builder::Pando;
@@ -51,15 +53,17 @@ pub enum BulkError<E> {
     Source {
         /// What it said.
         error: E,
-        /// What was acknowledged before.
+        /// What was acknowledged, of all the points before.
         progress: Progress,
     },
     /// A write failed.
-    #[error("after {} acknowledged points, a write failed: {error}", .progress.points)]
+    #[error("after {} acknowledged points, the write from point {first} on failed: {error}", .progress.points)]
     Write {
         /// Why.
         error: ClientError,
-        /// What was acknowledged before. Other writes may have been on their way.
+        /// The first point of that write.
+        first: PointId,
+        /// What was acknowledged, the writes that were on their way when this one failed included.
         progress: Progress,
     },
 }
@@ -68,7 +72,7 @@ pub enum BulkError<E> {
 #[derive(Debug, Default)]
 struct Batch {
     points: Vec<Point>,
-    ids: BTreeSet<pando_model::PointId>,
+    ids: BTreeSet<PointId>,
     bytes: usize,
 }
 
@@ -135,7 +139,8 @@ impl Pando {
     /// the stream than the writes on their way hold.
     ///
     /// # Errors
-    /// The stream's first error, or the first write that fails; writes before it stay.
+    /// The stream's first error, or the first write that fails. No write is begun after it; those on their way are
+    /// waited for and stay, as those before do.
     pub async fn upsert_stream<E>(
         &self,
         collection: &CollectionName,
@@ -144,40 +149,65 @@ impl Pando {
         mut on_progress: impl FnMut(Progress),
     ) -> Result<Progress, BulkError<E>> {
         let points_max = options.points_per_write.clamp(1, POINTS_PER_WRITE_MAX);
+        let failed = AtomicBool::new(false);
+        let go_on = |_: &_| future::ready(!failed.load(Ordering::Relaxed));
         let writes = batches(points, points_max)
-            .map(|batch| async move {
-                let batch = batch.map_err(Failure::Source)?;
-                let (count, bytes) = (batch.points.len(), batch.bytes);
-                let written = self.upsert(collection, batch.points).await;
-                let written = written.map_err(Failure::Write)?;
-                Ok((count as u64, bytes as u64, written.log_index))
-            })
+            .take_while(go_on)
+            .map(|batch| self.write_batch(collection, batch))
             .buffer_unordered(options.concurrency.max(1));
         let mut writes = pin!(writes);
         let mut progress = Progress::default();
+        let mut failure = None;
         while let Some(write) = writes.next().await {
-            let (points, bytes, log_index) = write.map_err(|failure| match failure {
-                Failure::Source(error) => BulkError::Source { error, progress },
-                Failure::Write(error) => BulkError::Write { error, progress },
-            })?;
-            progress.points += points;
-            progress.writes += 1;
-            progress.bytes += bytes;
-            progress.log_index = progress.log_index.max(log_index);
-            on_progress(progress);
+            match write {
+                Ok((points, bytes, log_index)) => {
+                    progress.points += points;
+                    progress.writes += 1;
+                    progress.bytes += bytes;
+                    progress.log_index = progress.log_index.max(log_index);
+                    on_progress(progress);
+                }
+                Err(why) => {
+                    failed.store(true, Ordering::Relaxed);
+                    failure = failure.or(Some(why));
+                }
+            }
         }
-        Ok(progress)
+        match failure {
+            None => Ok(progress),
+            Some(Failure::Source(error)) => Err(BulkError::Source { error, progress }),
+            Some(Failure::Write { error, first }) => Err(BulkError::Write {
+                error,
+                first,
+                progress,
+            }),
+        }
+    }
+
+    /// Points, bytes and the log index of one write.
+    async fn write_batch<E>(
+        &self,
+        collection: &CollectionName,
+        batch: Result<Batch, E>,
+    ) -> Result<(u64, u64, u64), Failure<E>> {
+        let batch = batch.map_err(Failure::Source)?;
+        let (count, bytes) = (batch.points.len() as u64, batch.bytes as u64);
+        let first = batch.points.first().map_or(PointId::Num(0), |p| p.id);
+        match self.upsert(collection, batch.points).await {
+            Ok(written) => Ok((count, bytes, written.log_index)),
+            Err(error) => Err(Failure::Write { error, first }),
+        }
     }
 }
 
 enum Failure<E> {
     Source(E),
-    Write(ClientError),
+    Write { error: ClientError, first: PointId },
 }
 
 #[cfg(test)]
 mod tests {
-    use pando_model::{Payload, PointId};
+    use pando_model::Payload;
 
     use super::*;
 

@@ -102,12 +102,18 @@ impl Pando {
         }
     }
 
-    /// How long the next attempt may take. What may not be repeated has all the time there is: giving it up
-    /// early gains nothing.
+    /// How long the next attempt may take: where there are others to ask, one that is silent leaves time for them.
+    /// What may not be repeated has all the time there is: giving it up early gains nothing.
     fn attempt_limit(&self, safety: Safety, deadline: Instant) -> Duration {
         let left = deadline.saturating_duration_since(Instant::now());
         match safety {
-            Safety::Read | Safety::Write => left.min(self.timeouts.attempt),
+            Safety::Read | Safety::Write => {
+                let limit = left.min(self.timeouts.attempt);
+                match u32::try_from(self.endpoints.count()).unwrap_or(u32::MAX) {
+                    0 | 1 => limit,
+                    members => limit.min(self.timeouts.request / members.saturating_add(1)),
+                }
+            }
             Safety::Once => left,
         }
     }

@@ -94,8 +94,8 @@ impl Pando {
         self.call(Safety::Once, request, send).await.map(drop)
     }
 
-    /// Removes a member for good. `force`: also if it cannot be reached, or if fewer voters would be left than
-    /// tolerate a failure.
+    /// Removes a member for good; a majority of the voters that remain must be reachable. It is refused when too few
+    /// of them are up to date, which `force` does not check.
     ///
     /// # Errors
     /// `NodeNotFound`, `Membership`; see [`ClientError::kind`].

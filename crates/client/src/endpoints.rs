@@ -103,6 +103,11 @@ impl Endpoints {
             .expect("there is a member: the builder refuses an empty list and none is removed")
     }
 
+    /// How many members are known.
+    pub(crate) fn count(&self) -> usize {
+        self.state.lock().members.len()
+    }
+
     /// An answer came from this member.
     pub(crate) fn answered(&self, uri: &str) {
         if let Some(m) = self

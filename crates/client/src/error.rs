@@ -1,7 +1,7 @@
 //! Why a request failed, and what that means for asking again.
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, io};
 
 use pando_model::{InvalidInput, NodeId};
 use pando_proto::{DecodeError, detail, v1};
@@ -246,8 +246,17 @@ impl ClientError {
             _ => ErrorKind::Internal,
         };
         let nothing_sent = never_connected(status) || status.code() == Code::Unimplemented;
-        Self::new(kind, format!("{}: {}", status.code(), status.message()))
-            .with_outcome_unknown(!nothing_sent)
+        let said = || format!("{}: {}", status.code(), status.message());
+        let message = match status.code() {
+            Code::Unimplemented => {
+                format!("this is not the public API (default port 7700): {}", said())
+            }
+            _ if is_refused_connection(status) => {
+                "connection refused; is `pando serve` running there?".to_owned()
+            }
+            _ => said(),
+        };
+        Self::new(kind, message).with_outcome_unknown(!nothing_sent)
     }
 }
 
@@ -261,6 +270,11 @@ fn is_transport(status: &Status) -> bool {
 
 fn never_connected(status: &Status) -> bool {
     causes(status).any(|e| e.is::<ConnectError>())
+}
+
+fn is_refused_connection(status: &Status) -> bool {
+    let refused = |e: &io::Error| e.kind() == io::ErrorKind::ConnectionRefused;
+    causes(status).any(|e| e.downcast_ref().is_some_and(refused))
 }
 
 impl fmt::Display for ClientError {

@@ -314,8 +314,13 @@ async fn a_failed_write_ends_a_large_upsert_and_says_how_far_it_came() {
         .upsert_all(&words(), (0..50).map(point), options, |_| ())
         .await
         .expect_err("the second write is refused");
-    let crate::BulkError::Write { error, progress } = error;
-    assert_eq!(progress.points, 10);
+    let crate::BulkError::Write {
+        error,
+        first,
+        progress,
+    } = error;
+    assert_eq!((progress.points, first), (10, PointId::Num(10)));
+    assert_eq!(server.received().len(), 2, "no write is begun after it");
     assert!(error.to_string().contains("scripted"), "{error}");
 }
 
@@ -387,4 +392,59 @@ async fn a_large_delete_that_fails_half_way_says_that_something_happened() {
         .expect_err("dropped meanwhile");
     assert_eq!(error.kind(), ErrorKind::CollectionNotFound);
     assert!(!error.has_no_side_effects());
+}
+
+#[tokio::test]
+async fn writes_on_their_way_are_counted_when_another_one_fails() {
+    // The two that meet are answered only when both are there, so after the refusal of the first is on its way.
+    let barrier = Arc::new(tokio::sync::Barrier::new(2));
+    let script = [
+        refuse(v1::ErrorKind::Internal),
+        Action::Meet(Arc::clone(&barrier)),
+        Action::Meet(barrier),
+    ];
+    let server = Scripted::start(script).await;
+    let options = BulkOptions {
+        concurrency: 3,
+        points_per_write: 10,
+    };
+    let error = client(&[&server])
+        .upsert_all(&words(), (0..30).map(point), options, |_| ())
+        .await
+        .expect_err("the first write is refused");
+    let crate::BulkError::Write { progress, .. } = error;
+    assert_eq!(
+        (progress.points, server.state.lock().points.len()),
+        (20, 20)
+    );
+}
+
+#[tokio::test]
+async fn a_silent_member_leaves_time_for_the_next_one() {
+    let silent = Scripted::start([]).await.always(Action::Hang);
+    let server = Scripted::start([]).await;
+    let pando = builder(&[&silent, &server]).timeout(3 * SHORT);
+    upsert(&pando.connect_lazy().expect("good"))
+        .await
+        .expect("the other answers before the request is out of time");
+    assert_eq!(server.received().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_what_is_not_pando_is_said() {
+    let gone = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("bound").to_string()
+    };
+    let alone = Pando::builder().endpoint(gone).timeout(SHORT);
+    let error = upsert(&alone.connect_lazy().expect("good"))
+        .await
+        .expect_err("gone");
+    assert!(error.to_string().contains("connection refused"), "{error}");
+    let server = Scripted::start([]).await;
+    let error = client(&[&server])
+        .init_cluster()
+        .await
+        .expect_err("not implemented there");
+    assert!(error.to_string().contains("not the public API"), "{error}");
 }
