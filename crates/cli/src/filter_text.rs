@@ -1,7 +1,8 @@
 //! Filters as people type them: `pos = verb and year >= 1990`, or the JSON form.
 //!
 //! The short form is a conjunction of comparisons `KEY OP VALUE`; anything richer is written in JSON. A value is
-//! a JSON scalar where it reads as one, else the bare text up to ` and ` or the end.
+//! a JSON scalar where it reads as one, else the bare text up to ` and ` or the end. Bare text that looks like more
+//! than text, such as `1 or n = 2`, is refused: a delete must not guess.
 
 use pando_model::{Condition, Filter, InvalidInput, Range, Value};
 
@@ -10,6 +11,10 @@ use crate::exit::BadInput;
 /// Longest first, so that `>=` is not taken for `>`.
 const OPERATORS: [&str; 6] = ["!=", ">=", "<=", "=", ">", "<"];
 const AND: &str = " and ";
+/// Parts of an expression, so neither of a key nor of a bare value.
+const SIGNS: [char; 10] = ['=', '!', '<', '>', '(', ')', '[', ']', '{', '}'];
+/// Words that would combine conditions.
+const CONNECTIVES: [&str; 6] = ["and", "or", "xor", "not", "&&", "||"];
 
 /// Reads either form and checks it.
 pub(crate) fn parse(text: &str) -> Result<Filter, BadInput> {
@@ -26,8 +31,8 @@ pub(crate) fn parse(text: &str) -> Result<Filter, BadInput> {
 
 fn bad(at: &str, reason: &str) -> BadInput {
     BadInput(format!(
-        "filter is wrong at {at:?}: {reason}; use `key = value` (also !=, <, <=, >, >=), joined by `and`, or the \
-         JSON form"
+        "filter is wrong at {at:?}: {reason}; use `key = value` (also !=, <, <=, >, >=), joined by `and`; only \
+         `and` combines; quote text (\"..\"); use the JSON form for anything else"
     ))
 }
 
@@ -55,8 +60,11 @@ fn comparison(text: &str) -> Result<(&str, &str, &str), BadInput> {
         .find(|o| rest.starts_with(o))
         .ok_or_else(|| bad(rest, "there is no such comparison"))?;
     let key = key.trim();
-    if key.is_empty() || key.contains(char::is_whitespace) {
+    if key.is_empty() || key.contains(char::is_whitespace) || key.contains(SIGNS) {
         return Err(bad(text, "a key is one dotted path"));
+    }
+    if rest.starts_with("==") {
+        return Err(bad(rest, "there is no such comparison"));
     }
     Ok((key, operator, rest[operator.len()..].trim_start()))
 }
@@ -89,9 +97,15 @@ fn value(text: &str) -> Result<(Value, Option<&str>), BadInput> {
         .filter(|v: &serde_json::Value| !v.is_array() && !v.is_object());
     let value = match scalar {
         Some(json) => Value::from_json(json).map_err(|e| BadInput(e.to_string()))?,
-        None => Value::Str(bare.to_owned()),
+        None if is_plain(bare) => Value::Str(bare.to_owned()),
+        None => return Err(bad(bare, "this is neither one value nor plain text")),
     };
     Ok((value, more))
+}
+
+fn is_plain(bare: &str) -> bool {
+    let connects = |word: &str| CONNECTIVES.contains(&word.to_ascii_lowercase().as_str());
+    !bare.contains(SIGNS) && !bare.contains('"') && !bare.split_whitespace().any(connects)
 }
 
 fn add(filter: &mut Filter, key: &str, operator: &str, value: Value) -> Result<(), &'static str> {
@@ -188,6 +202,45 @@ mod tests {
         assert_eq!(
             parse(text).expect("fine"),
             Filter::from_json(text).expect("fine")
+        );
+    }
+
+    #[test]
+    fn what_looks_like_more_than_a_conjunction_is_refused() {
+        for text in [
+            "n = 1 or n = 2",
+            "n = 1 OR n = 2",
+            "n = 1 or 2",
+            "n = 1 xor n = 2",
+            "n != 1 or n != 2",
+            "n = 1 AND m = 2",
+            "n = 1  &&  m = 2",
+            "n = 1 || m = 2",
+            "n == 1",
+            "n === 1",
+            "n =! 1",
+            "n <> 1",
+            "n => 1",
+            "(n = 1)",
+            "(n = 1 and m = 2)",
+            "not(n) = 1",
+            "n = (1)",
+            "n = [1, 2]",
+            "n = {}",
+            "n = not verb",
+            "n = 1 and m = a or b",
+            "n = a \"b\"",
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains("only `and` combines"), "{text}: {error}");
+        }
+        let quoted = parse("n = \"1 or (n = 2)\" and m = orange").expect("fine");
+        assert_eq!(
+            quoted.must,
+            [
+                equals("n", Value::Str("1 or (n = 2)".into())),
+                equals("m", Value::Str("orange".into())),
+            ]
         );
     }
 
