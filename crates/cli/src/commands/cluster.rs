@@ -38,10 +38,13 @@ pub(crate) enum ClusterCommand {
         id: NodeId,
     },
     /// Remove a member for good; its id is never used again
+    ///
+    /// A majority of the voters that remain must be reachable. It is refused when too few of them are up to date.
     Remove {
         /// The member
         id: NodeId,
-        /// Also if it cannot be reached, or if the voters left do not tolerate a failure
+        /// Skip the check that enough of the remaining voters are up to date; a majority of them must be reachable
+        /// in any case
         #[arg(long)]
         force: bool,
     },

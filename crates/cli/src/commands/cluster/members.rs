@@ -2,29 +2,48 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use pando_client::{ClientError, ClusterStatus, ErrorKind, NodeState, Pando, Role};
 use pando_model::NodeId;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::exit::{Late, No};
+use crate::exit::{Late, No, Refused};
 use crate::progress;
 
 /// Pause between two looks at a state that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Makes the first node a cluster, then adds and promotes the others one by one.
+/// How long a node that is to be added may take to answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// What to do when the cluster is there and members are missing.
+const GO_ON: &str =
+    "go on with `pando cluster add ADDR` and `pando cluster promote ID` for each missing node";
+
+/// Makes the first node a cluster, then adds and promotes the others one by one. Nothing is begun unless all of
+/// them wait to be added.
 pub(super) async fn init(context: &Context, join: &[String]) -> anyhow::Result<()> {
     let client = context.client()?;
-    let formed = client.init_cluster().await?;
+    for address in join {
+        is_waiting(context, address).await?;
+    }
+    let formed = client.init_cluster().await.map_err(|e| {
+        let again = e.kind() == ErrorKind::AlreadyInitialized;
+        let error = anyhow::Error::new(e);
+        if again { error.context(GO_ON) } else { error }
+    })?;
     let mut nodes = vec![formed.node];
     for address in join {
         let bar = progress::spinner(&format!("adding {address}"));
-        let added = client.add_node(address).await?;
-        caught_up(&client, added.node, context.timeout).await?;
-        promote(&client, added.node, context.timeout).await?;
+        let added = join_one(context, &client, address).await;
         bar.finish_and_clear();
-        nodes.push(added.node);
+        let formed = || {
+            format!(
+                "cluster {} is formed, {address} is not a voter; {GO_ON}",
+                formed.cluster
+            )
+        };
+        nodes.push(added.with_context(formed)?);
     }
     let json = || json!({ "cluster": formed.cluster.to_string(), "nodes": nodes });
     let text = || {
@@ -37,6 +56,32 @@ pub(super) async fn init(context: &Context, join: &[String]) -> anyhow::Result<(
     };
     context.format.show(json, text)?;
     Ok(())
+}
+
+async fn join_one(context: &Context, client: &Pando, address: &str) -> anyhow::Result<NodeId> {
+    let added = client.add_node(address).await?;
+    caught_up(client, added.node, context.timeout).await?;
+    promote(client, added.node, context.timeout).await?;
+    Ok(added.node)
+}
+
+/// Checks that a node runs and belongs to no cluster.
+async fn is_waiting(context: &Context, address: &str) -> anyhow::Result<()> {
+    let probe = context
+        .client_of([address])?
+        .with_timeout(context.timeout.min(PROBE_TIMEOUT));
+    let status = probe
+        .cluster_status()
+        .await
+        .with_context(|| format!("{address} cannot be added, so no cluster is formed"))?;
+    match status.cluster {
+        None => Ok(()),
+        Some(cluster) => Err(Refused(format!(
+            "{address} belongs to cluster {cluster}, so no cluster is formed; start it on an empty data directory \
+             with --bootstrap false"
+        ))
+        .into()),
+    }
 }
 
 /// Waits until a member has applied what the leader has applied by now.
