@@ -59,15 +59,9 @@ pub(crate) async fn serve(
         admission,
         health,
     } = public;
-    let mut reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name(HEALTH_SERVICE);
-    // By name, since the descriptors know the node-to-node service too, which is not served here.
-    for service in SERVICES {
-        reflection = reflection.with_service_name(service);
-    }
-    let reflection = reflection.build_v1()?;
+    let reflection_v1 = reflection().build_v1()?;
+    // Many tools still ask for the older version only.
+    let reflection_v1alpha = reflection().build_v1alpha()?;
     let health = tonic_health::pb::health_server::HealthServer::new(
         tonic_health::server::HealthService::from_health_reporter(health),
     );
@@ -89,13 +83,26 @@ pub(crate) async fn serve(
         .add_service(search.max_decoding_message_size(max))
         .add_service(cluster.max_decoding_message_size(max))
         .add_service(health)
-        .add_service(reflection)
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha)
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             stop.cancelled_owned(),
         )
         .await?;
     Ok(())
+}
+
+/// What this port serves, for clients that ask.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(HEALTH_SERVICE);
+    // By name, since the descriptors know the node-to-node service too, which is not served here.
+    SERVICES
+        .into_iter()
+        .fold(reflection, |r, service| r.with_service_name(service))
 }
 
 /// Tells the health service whether this node is ready.
