@@ -113,6 +113,9 @@ fn bad_usage_is_told_with_code_2_and_nothing_on_stdout() {
             "limit",
         ),
         (&["get", "words", "--id", "minus one"], "bad point id"),
+        (&["get", "words", "--id", "-1"], "bad point id"),
+        (&["delete", "words", "--id", "-1"], "bad point id"),
+        (&["serve", "--log-level", "bogus"], "bogus"),
         (&["delete", "words"], "--id"),
         (
             &["delete", "words", "--id", "1", "--filter", "a = 1"],
@@ -165,11 +168,20 @@ fn bad_usage_is_told_with_code_2_and_nothing_on_stdout() {
 fn bad_files_are_refused_by_row_before_any_node_is_asked() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("a.jsonl");
-    fs::write(&path, "{\"id\": 1, \"vector\": \"no\"}\n").expect("written");
-    let path = path.to_str().expect("a plain path");
-    let output = pando(&["import", "words", "--vectors", path, "--node", &closed()]);
-    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("line 1"), "{}", stderr(&output));
+    for (line, word) in [
+        ("{\"id\": 1, \"vector\": \"no\"}\n", "string"),
+        (
+            "{\"id\": -1, \"vector\": [1]}\n",
+            "unsigned 64-bit integer or a UUID",
+        ),
+    ] {
+        fs::write(&path, line).expect("written");
+        let path = path.to_str().expect("a plain path");
+        let output = pando(&["import", "words", "--vectors", path, "--node", &closed()]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains("line 1") && said.contains(word), "{said}");
+    }
 }
 
 #[test]

@@ -183,7 +183,17 @@ pub(crate) async fn import(
     let progress = written.map_err(|failure| {
         let (error, progress) = match failure {
             BulkError::Source { error, progress } => (anyhow::Error::new(error), progress),
-            BulkError::Write { error, progress } => (anyhow::Error::new(error), progress),
+            BulkError::Write {
+                error,
+                first,
+                progress,
+            } => {
+                let error = anyhow::Error::new(error);
+                (
+                    error.context(format!("the write from point {first} on")),
+                    progress,
+                )
+            }
         };
         error.context(format!("after {} acknowledged points", progress.points))
     })?;

@@ -24,7 +24,13 @@ pub(crate) struct GetArgs {
     collection: CollectionName,
 
     /// Id of a point, an integer or a UUID; repeat it for more
-    #[arg(long = "id", value_name = "ID", required = true, value_delimiter = ',')]
+    #[arg(
+        long = "id",
+        value_name = "ID",
+        required = true,
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     ids: Vec<PointId>,
 
     /// What the answer must have seen: local, linearizable, or a log index
@@ -52,7 +58,12 @@ pub(crate) struct DeleteArgs {
 #[group(required = true, multiple = false)]
 struct Which {
     /// Id of a point, an integer or a UUID; repeat it for more
-    #[arg(long = "id", value_name = "ID", value_delimiter = ',')]
+    #[arg(
+        long = "id",
+        value_name = "ID",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     ids: Vec<PointId>,
 
     /// All points that pass: 'pos = verb and year >= 1990', or the JSON form

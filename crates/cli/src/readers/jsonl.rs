@@ -105,7 +105,10 @@ struct JsonPoint {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "bad point id, expected an unsigned 64-bit integer or a UUID"
+)]
 enum JsonId {
     Num(u64),
     Text(String),
