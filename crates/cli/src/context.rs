@@ -29,8 +29,8 @@ impl From<Global> for Context {
 }
 
 impl Context {
-    /// A client of the nodes that were named. It asks only them, until an answer names others: what a node
-    /// answers to one command is that node's own answer.
+    /// A client of the nodes that were named. It asks only them: what a node answers is that node's own answer, and
+    /// any node passes on what is the leader's to do.
     pub(crate) fn client(&self) -> Result<Pando, ClientError> {
         self.client_of(self.nodes.iter())
     }
@@ -43,6 +43,7 @@ impl Context {
         Pando::builder()
             .endpoints(nodes)
             .timeout(self.timeout)
+            .follow_members(false)
             .connect_lazy()
     }
 }

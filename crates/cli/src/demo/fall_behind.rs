@@ -2,7 +2,8 @@
 
 use super::data::Data;
 use super::drift::{Drift, Drifted};
-use super::world::World;
+use super::world::{PATIENCE, World};
+use crate::commands::cluster::caught_up;
 
 /// A node that was killed, and what it has missed.
 pub(super) struct Behind {
@@ -12,18 +13,35 @@ pub(super) struct Behind {
     pub(super) drifted: Drifted,
 }
 
-/// Kills a follower and applies a portion of drift without it.
+/// Makes a follower keep all there is, kills it and applies a portion of drift without it. What it had applied but
+/// not flushed would be lost with it and come again with the drift.
 pub(super) async fn leave_behind(
     world: &mut World,
     data: &Data,
     portion: usize,
 ) -> anyhow::Result<Behind> {
     let node = world.follower().await?;
+    make_durable(world, node).await?;
     world.nodes[node].kill();
     let drifted = Drift::portion(data, portion)?
         .apply(&world.client()?, &world.collection)
         .await?;
     Ok(Behind { node, drifted })
+}
+
+async fn make_durable(world: &World, node: usize) -> anyhow::Result<()> {
+    let id = world.nodes[node].at.node_id;
+    caught_up(&world.client()?, id, PATIENCE).await?;
+    let client = world.client_of(node)?;
+    let status = client.cluster_status().await?;
+    let own = status.nodes.into_iter().find(|n| n.node == id);
+    let applied = own.and_then(|n| n.status.ok()).map(|s| s.applied);
+    let snapshot = client.snapshot(false).await?;
+    anyhow::ensure!(
+        snapshot.node == id && applied.is_some_and(|applied| snapshot.log_index >= applied),
+        "node {id} is not durable up to {applied:?}: {snapshot:?}"
+    );
+    Ok(())
 }
 
 /// Makes the leader drop its log up to now.
