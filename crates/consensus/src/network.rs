@@ -26,8 +26,8 @@ use crate::transport::{PeerRpc, Transport, TransportError};
 use crate::types::{Fatal, Snapshot, SnapshotHandle, TypeConfig, Vote};
 use crate::wire::{self, WireError};
 
-/// The longest pause after a failed offer.
-const OFFER_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The longest pause after a failed offer: what a node that is back waits for its catch-up at most.
+const OFFER_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 type RpcError = RPCError<NodeId, NodeAddress, RaftError<NodeId>>;
 

@@ -306,13 +306,14 @@ impl Node {
             rest.filter_map(|voter| Some((*voter, membership.get_node(voter)?.clone())))
                 .collect()
         };
-        if force {
-            return Ok(());
-        }
-        let up = join_all(
-            rest.iter()
-                .map(|(id, address)| self.is_up(*id, address, until)),
-        )
+        // Forced or not, the change is committed by a majority of those who stay: without one it would hang halfway.
+        let up = join_all(rest.iter().map(async |(id, address)| {
+            if force {
+                self.answers(*id, address, until).await
+            } else {
+                self.is_up(*id, address, until).await
+            }
+        }))
         .await;
         let up = up.into_iter().filter(|up| *up).count();
         let (voters, needed) = (rest.len(), rest.len() / 2 + 1);
@@ -332,9 +333,21 @@ impl Node {
         if id == self.options.id {
             return true;
         }
-        let lag = behind(&self.raft.metrics().borrow(), id);
-        if lag.is_none_or(|lag| lag > self.options.caught_up_entries) {
+        // A new leader learns only from the first answers how far the others are.
+        let mut metrics = self.raft.metrics();
+        let close = |lag: u64| lag <= self.options.caught_up_entries;
+        let caught_up = metrics.wait_for(|metrics| behind(metrics, id).is_some_and(close));
+        let soon = until.min(Instant::now() + self.options.call_timeout);
+        if !matches!(timeout_at(soon, caught_up).await, Ok(Ok(_))) {
             return false;
+        }
+        self.answers(id, address, until).await
+    }
+
+    /// Whether a node answers.
+    async fn answers(&self, id: NodeId, address: &NodeAddress, until: Instant) -> bool {
+        if id == self.options.id {
+            return true;
         }
         let left = until
             .saturating_duration_since(Instant::now())
