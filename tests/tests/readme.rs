@@ -6,7 +6,11 @@ use anyhow::{Result, ensure};
 use pando_testkit::{ClusterOptions, ProcessCluster};
 
 #[path = "../../crates/client/examples/quickstart.rs"]
-#[expect(dead_code, unreachable_pub, reason = "an example is a program of its own")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "an example is a program of its own"
+)]
 mod quickstart;
 
 const PANDO: &str = env!("CARGO_BIN_EXE_pando-under-test");
