@@ -76,7 +76,8 @@ pub struct Settings {
     #[arg(long, env = "PANDO_RAFT_HEARTBEAT_MS", value_name = "MS")]
     pub raft_heartbeat_ms: Option<u64>,
 
-    /// Silence of the leader in ms after which an election starts, at least three heartbeats
+    /// Election time in ms, at least three heartbeats; a leader lost without a word is replaced after three to four times
+    /// as long (its lease, then the wait of a follower)
     /// [default: 1500]
     #[arg(long, env = "PANDO_RAFT_ELECTION_MS", value_name = "MS")]
     pub raft_election_ms: Option<u64>,
