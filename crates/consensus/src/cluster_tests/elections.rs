@@ -9,6 +9,7 @@ use pando_storage::{KvStore, MemoryStore};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use openraft::storage::RaftStateMachine;
 
@@ -151,7 +152,14 @@ async fn links_that_carry_one_way_only_do_not_stop_the_cluster() {
         .metrics(|m| m.current_term > term, "it stands for election")
         .await
         .unwrap();
-    cluster.upsert(slow, tree, 5..10, 1).await;
+    // The election may take the leader from under the write: only with a request id may it be repeated.
+    let command = Command::Upsert {
+        tree,
+        points: (5..10).map(|id| point(id, 1)).collect(),
+    };
+    let request = RequestId(Uuid::from_u128(1));
+    let written = cluster.node(slow).write(command, Some(request), DEADLINE);
+    written.await.unwrap();
     cluster.net.heal();
     cluster.settle().await;
     assert_eq!(cluster.count(deaf), 10);
@@ -185,7 +193,7 @@ async fn a_lost_answer_is_repeated_only_with_a_request_id() {
     cluster
         .net
         .lose_answers(follower, leader, PeerRpc::Propose, 1);
-    let request = Some(RequestId(uuid::Uuid::from_u128(7)));
+    let request = Some(RequestId(Uuid::from_u128(7)));
     let first = cluster
         .node(follower)
         .write(write(2), request, DEADLINE)
@@ -279,7 +287,7 @@ async fn two_nodes_applying_one_log_hold_byte_equal_state() {
     let tree = TreeId(1);
     let normal = |index: u64, command| {
         let stamp = Stamp::at(1_000 - index);
-        let request = Some(RequestId(uuid::Uuid::from_u128(index.into())));
+        let request = Some(RequestId(Uuid::from_u128(index.into())));
         let proposal = Proposal {
             group: GroupId::CATALOGUE,
             stamp,
