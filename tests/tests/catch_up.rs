@@ -93,7 +93,13 @@ async fn within_the_kept_log_a_node_replays_and_beyond_it_pulls_a_delta() -> Res
         (0, 0),
         "{replayed:?}"
     );
-    assert_eq!(replayed.last_path, Some(CatchUpPath::Log));
+    let last = replayed.last.as_ref().expect("it caught up");
+    assert_eq!(
+        (last.path, last.entries),
+        (CatchUpPath::Log, missed),
+        "{last:?}"
+    );
+    assert_eq!((replayed.count, last.reason.as_str()), (1, "log_kept"));
     gone(&cluster, node).await?;
 
     // Purpose: a node that missed entries which are purged pulls what differs, and replays none of them. The points
@@ -107,7 +113,13 @@ async fn within_the_kept_log_a_node_replays_and_beyond_it_pulls_a_delta() -> Res
     cluster.wait_equal().await?;
     let delta = pulled(&cluster, node).await?;
     assert_eq!(delta.entries_replayed, 0, "{delta:?}");
-    assert_eq!(delta.last_path, Some(CatchUpPath::Delta));
+    let last = delta.last.as_ref().expect("it caught up");
+    assert_ne!(last.path, CatchUpPath::Log, "{last:?}");
+    assert_eq!(
+        (last.rows_put, last.rows_deleted),
+        (delta.rows_put, delta.rows_deleted)
+    );
+    assert_eq!((delta.count, last.reason.as_str()), (1, "log_purged"));
     // Every write leaves its request id, too.
     let rows = changed..=2 * changed + SYSTEM_ROWS_MAX;
     assert!(rows.contains(&delta.rows_put), "{rows:?}: {delta:?}");

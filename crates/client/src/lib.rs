@@ -58,7 +58,7 @@ pub use error::{ClientError, ErrorKind, LeaderHint};
 pub use pando_model as model;
 pub use pando_model::Consistency;
 pub use pando_proto::{
-    CatchUp, CatchUpPath, ClusterStatus, LogKept, NodeReport, NodeState, NodeStatus, ReplicaRoot,
-    Role, VerifyReport,
+    CatchUp, CatchUpPath, ClusterStatus, LastCatchUp, LogKept, NodeReport, NodeState, NodeStatus,
+    ReplicaRoot, Role, VerifyReport,
 };
 pub use points::Written;

@@ -10,6 +10,7 @@
 //! It must not know gRPC (see [`Transport`]) nor what a command means beyond checking it.
 
 mod address;
+mod catch_up;
 mod clock;
 mod error;
 mod log_bound;
@@ -34,6 +35,7 @@ mod cluster_tests;
 mod suite_tests;
 
 pub use address::NodeAddress;
+pub use catch_up::{CatchUpPath, CatchUpReason, LastCatchUp};
 pub use clock::{Clock, SystemClock};
 pub use error::{AdminFailure, PeerError, ReadFailure, StartError, WriteFailure};
 pub use log_store::{LogError, purged_index};
@@ -41,7 +43,7 @@ pub use messages::Receipt;
 pub use node::{Components, Node};
 pub use options::{NodeOptions, OptionsError};
 pub use status::{
-    CatchUp, CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, SyncStatus, VerifyReport,
+    CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, SyncStatus, VerifyReport,
 };
 pub use transport::{PeerRpc, RefusalCode, SyncPipe, Transport, TransportError};
 pub use wire::WireError;

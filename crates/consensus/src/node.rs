@@ -119,7 +119,8 @@ impl Node {
             Ok::<_, StartError>(LogStore::open(log, group, id)?)
         });
         let log = opening.await.map_err(|error| core(error.to_string()))??;
-        let machine = StateMachine::new(Arc::clone(&replica))?;
+        let progress = Arc::new(Progress::default());
+        let machine = StateMachine::new(Arc::clone(&replica), Arc::clone(&progress))?;
         let views = Views::new(clock.now_ms() << 20);
         let network = Network {
             id: options.id,
@@ -134,7 +135,6 @@ impl Node {
         let raft = Raft::new(options.id, Arc::new(config), network, log.clone(), machine)
             .await
             .map_err(|error| core(crate::error::chain(&error)))?;
-        let progress = Arc::new(Progress::default());
         let incoming = Incoming::new(
             Arc::clone(&replica),
             Arc::clone(&transport),

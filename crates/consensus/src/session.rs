@@ -4,6 +4,7 @@
 //! pulls what differs over a sync stream it opens back to the leader (`pull`), stages it durably, verifies it and hands
 //! it to openraft. The session's logic is `pando-sync`; here are its messages' envelopes, its clocks and its threads.
 
+mod episode;
 mod incoming;
 mod offer;
 mod progress;
@@ -14,6 +15,7 @@ mod views;
 use pando_sync::{Request, Response, SnapshotHeader};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use episode::{Appended, Away};
 pub(crate) use incoming::Incoming;
 pub(crate) use offer::send_offer;
 pub(crate) use progress::Progress;

@@ -13,8 +13,10 @@ use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use pando_model::{RequestId, WriteResult};
 use pando_replica::{Applied, ApplyEntry, ApplyPayload, Replica, ReplicaError};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::members::Members;
+use crate::session::Progress;
 use crate::types::{
     Entry, LogId, Outcome, RaftStorageError, RaftStorageIoError, SnapshotHandle, SnapshotMeta,
     StoredMembership, TypeConfig, log_id, position,
@@ -45,17 +47,19 @@ pub(crate) enum MachineError {
 pub(crate) struct StateMachine {
     replica: Arc<Replica>,
     members: Members,
+    progress: Arc<Progress>,
     /// Whether openraft has asked for the snapshot it starts from.
     started: bool,
 }
 
 impl StateMachine {
     /// The state machine of this replica.
-    pub(crate) fn new(replica: Arc<Replica>) -> Result<Self, WireError> {
+    pub(crate) fn new(replica: Arc<Replica>, progress: Arc<Progress>) -> Result<Self, WireError> {
         let members = Members::decode(&replica.applied().membership)?;
         Ok(Self {
             replica,
             members,
+            progress,
             started: false,
         })
     }
@@ -179,11 +183,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 payload,
             });
         }
+        let last = work.last().map(|entry| entry.position.index);
         let outcomes = self
             .blocking(move |replica| outcomes(replica, work))
             .await
             .map_err(|error| write_error(&error))?;
         self.members = members;
+        if let Some(last) = last {
+            self.progress.applied(last);
+        }
         Ok(outcomes)
     }
 
@@ -210,10 +218,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 return Err(write_error(&MachineError::NotStaged { found }));
             }
         };
+        let began = Instant::now();
         let applied = self
             .blocking(move |replica| Ok(replica.install(*delta)?))
             .await
             .map_err(|error| write_error(&error))?;
+        self.progress.install_took(began.elapsed());
         self.members =
             Members::decode(&applied.membership).map_err(|error| write_error(&error.into()))?;
         Ok(())

@@ -4,6 +4,7 @@ use pando_merkle::Digest;
 use pando_model::{CheckReport, NodeId};
 
 use crate::address::NodeAddress;
+use crate::catch_up::LastCatchUp;
 
 /// A node's part in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,21 +73,6 @@ pub struct SyncStatus {
     pub installing: bool,
 }
 
-/// How a node last caught up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CatchUp {
-    /// With log entries it had missed.
-    Replay {
-        /// The last of them.
-        index: u64,
-    },
-    /// With a delta.
-    Delta {
-        /// The log index it ended at.
-        index: u64,
-    },
-}
-
 /// What catching up has cost a node since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CatchUpCounters {
@@ -106,8 +92,10 @@ pub struct CatchUpCounters {
     pub sync_bytes_out: u64,
     /// Bytes of sync frames sent to followers.
     pub sync_bytes_served: u64,
-    /// The last way this node caught up.
-    pub last: Option<CatchUp>,
+    /// Catch-ups finished, by log or by session.
+    pub count: u64,
+    /// The last of them.
+    pub last: Option<LastCatchUp>,
 }
 
 /// One member as a node sees it.

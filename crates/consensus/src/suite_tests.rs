@@ -117,7 +117,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 fn open(log: Arc<dyn KvStore>, data: Arc<dyn KvStore>) -> (LogStore, Machine) {
     let log = LogStore::open(log, GroupId::CATALOGUE, 1).unwrap();
     let replica = Arc::new(Replica::open(data, ReplicaOptions::default(), None).unwrap());
-    let inner = StateMachine::new(Arc::clone(&replica)).unwrap();
+    let inner = StateMachine::new(Arc::clone(&replica), Arc::default()).unwrap();
     (log, Machine { replica, inner })
 }
 

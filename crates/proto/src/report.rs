@@ -126,12 +126,67 @@ pub struct LogKept {
 pub enum CatchUpPath {
     /// By replaying the log.
     Log,
-    /// By a Merkle delta.
+    /// By a sync session that found both states equal.
+    Equal,
+    /// By a sync session that looked only at what had changed since a state known to both sides.
+    Lineage,
+    /// By a sync session that compared the trees.
+    Walk,
+    /// By a sync session that streamed everything.
+    Bulk,
+    /// By a sync session; how it went is not known.
     Delta,
 }
 
+impl CatchUpPath {
+    /// The name users read.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Equal => "equal",
+            Self::Lineage => "lineage",
+            Self::Walk => "walk",
+            Self::Bulk => "bulk",
+            Self::Delta => "delta",
+        }
+    }
+}
+
+/// What one catch-up came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LastCatchUp {
+    /// Which way.
+    pub path: CatchUpPath,
+    /// A short name for why that way.
+    pub reason: String,
+    /// The log index it ended at.
+    pub index: u64,
+    /// A session: from the offer's arrival until it was installed. A replay: from the first missed entry until
+    /// everything committed by then was applied.
+    pub seconds: f64,
+    /// Of these the install, while which the old state is not served.
+    pub install_seconds: f64,
+    /// Rows written by the sessions.
+    pub rows_put: u64,
+    /// Rows deleted by the sessions.
+    pub rows_deleted: u64,
+    /// Bytes of the rows received: id, version and content.
+    pub row_bytes: u64,
+    /// Bytes of frames both ways that are not rows, before compression.
+    pub metadata_bytes: u64,
+    /// Bytes received: of sync frames, or of calls with missed entries.
+    pub received_bytes: u64,
+    /// Bytes sent: of sync frames, or of the answers to those calls.
+    pub sent_bytes: u64,
+    /// Waits for an answer, one after another; for a replay the calls that brought missed entries.
+    pub round_trips: u64,
+    /// Missed entries received from the log; after a session those written while it ran.
+    pub entries: u64,
+}
+
 /// Catch-up counters since the node started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CatchUp {
     /// Entries replayed from the leader's log.
     pub entries_replayed: u64,
@@ -147,8 +202,10 @@ pub struct CatchUp {
     pub sync_bytes_out: u64,
     /// Sessions that went on from what an earlier one had staged.
     pub resumed: u64,
-    /// The last way it caught up.
-    pub last_path: Option<CatchUpPath>,
+    /// Catch-ups finished, by log or by session.
+    pub count: u64,
+    /// The last of them.
+    pub last: Option<LastCatchUp>,
 }
 
 /// The members' roots at one log index.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use pando_consensus::{self as consensus, Node, NodeAddress};
-use pando_proto::{CatchUp, CatchUpPath, LogKept, NodeState, NodeStatus, Role};
+use pando_proto::{CatchUp, CatchUpPath, LastCatchUp, LogKept, NodeState, NodeStatus, Role};
 use pando_storage::KvStore;
 
 use crate::http::Observed;
@@ -69,7 +69,7 @@ impl Observed for NodeView {
                     snapshot: status.snapshot.unwrap_or(0),
                     purged: status.purged.unwrap_or(0),
                 },
-                catch_up: catch_up(&status.catch_up),
+                catch_up: catch_up(status.catch_up),
                 points: stats.points,
                 point_bytes: stats.bytes,
                 disk_bytes: stats.disk_bytes + log_disk_bytes,
@@ -103,7 +103,36 @@ fn state(state: consensus::NodeState) -> NodeState {
     }
 }
 
-fn catch_up(counters: &consensus::CatchUpCounters) -> CatchUp {
+fn path(path: consensus::CatchUpPath) -> CatchUpPath {
+    match path {
+        consensus::CatchUpPath::Log => CatchUpPath::Log,
+        consensus::CatchUpPath::Equal => CatchUpPath::Equal,
+        consensus::CatchUpPath::Lineage => CatchUpPath::Lineage,
+        consensus::CatchUpPath::Walk => CatchUpPath::Walk,
+        consensus::CatchUpPath::Bulk => CatchUpPath::Bulk,
+        consensus::CatchUpPath::Delta => CatchUpPath::Delta,
+    }
+}
+
+fn last_catch_up(last: consensus::LastCatchUp) -> LastCatchUp {
+    LastCatchUp {
+        path: path(last.path),
+        reason: last.reason.code().to_owned(),
+        index: last.index,
+        seconds: last.took.as_secs_f64(),
+        install_seconds: last.install.as_secs_f64(),
+        rows_put: last.rows_put,
+        rows_deleted: last.rows_deleted,
+        row_bytes: last.row_bytes,
+        metadata_bytes: last.metadata_bytes,
+        received_bytes: last.received_bytes,
+        sent_bytes: last.sent_bytes,
+        round_trips: last.round_trips,
+        entries: last.entries,
+    }
+}
+
+fn catch_up(counters: consensus::CatchUpCounters) -> CatchUp {
     CatchUp {
         entries_replayed: counters.log_entries_replayed,
         delta_sessions: counters.delta_sessions,
@@ -112,10 +141,8 @@ fn catch_up(counters: &consensus::CatchUpCounters) -> CatchUp {
         sync_bytes_in: counters.sync_bytes_in,
         sync_bytes_out: counters.sync_bytes_out,
         resumed: counters.resumed,
-        last_path: counters.last.as_ref().map(|last| match last {
-            consensus::CatchUp::Replay { .. } => CatchUpPath::Log,
-            consensus::CatchUp::Delta { .. } => CatchUpPath::Delta,
-        }),
+        count: counters.count,
+        last: counters.last.map(last_catch_up),
     }
 }
 

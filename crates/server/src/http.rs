@@ -121,7 +121,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use pando_model::ClusterId;
-    use pando_proto::{CatchUp, LogKept, NodeStatus, Role};
+    use pando_proto::{CatchUp, CatchUpPath, LastCatchUp, LogKept, NodeStatus, Role};
     use tower::ServiceExt as _;
     use uuid::Uuid;
 
@@ -156,6 +156,22 @@ mod tests {
             catch_up: CatchUp {
                 rows_put: 5,
                 sync_bytes_in: 99,
+                count: 2,
+                last: Some(LastCatchUp {
+                    path: CatchUpPath::Walk,
+                    reason: "log_purged".into(),
+                    index: 31,
+                    seconds: 1.5,
+                    install_seconds: 0.25,
+                    rows_put: 4,
+                    rows_deleted: 1,
+                    row_bytes: 800,
+                    metadata_bytes: 90,
+                    received_bytes: 870,
+                    sent_bytes: 20,
+                    round_trips: 3,
+                    entries: 6,
+                }),
                 ..CatchUp::default()
             },
             points: 1000,
@@ -258,6 +274,19 @@ mod tests {
             "pando_overlay_bytes 77",
             "pando_catch_up_rows_put_total 5",
             "pando_sync_bytes_total{direction=\"received\"} 99",
+            "pando_catch_up_count 2",
+            "pando_catch_up_last_info{path=\"walk\",reason=\"log_purged\"} 1",
+            "pando_catch_up_last_seconds 1.5",
+            "pando_catch_up_last_install_seconds 0.25",
+            "pando_catch_up_last_rows{op=\"put\"} 4",
+            "pando_catch_up_last_rows{op=\"delete\"} 1",
+            "pando_catch_up_last_row_bytes 800",
+            "pando_catch_up_last_metadata_bytes 90",
+            "pando_catch_up_last_bytes{direction=\"received\"} 870",
+            "pando_catch_up_last_bytes{direction=\"sent\"} 20",
+            "pando_catch_up_last_round_trips 3",
+            "pando_catch_up_last_entries 6",
+            "pando_catch_up_last_log_index 31",
             "pando_node_api_bytes_total{direction=\"sent\"} 0",
         ] {
             assert!(

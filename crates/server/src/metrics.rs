@@ -3,6 +3,7 @@
 //! Owns the registry and every metric's name; each node has its own, so that several nodes in one process do
 //! not mix. Labels are bounded: methods are those of the public API, codes those of gRPC.
 
+mod catch_up;
 mod node;
 mod requests;
 

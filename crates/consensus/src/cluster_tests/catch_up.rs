@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::cluster_tests::harness::{Cluster, DEADLINE, address};
-use crate::{AdminFailure, CatchUp, PeerRpc};
+use crate::{AdminFailure, CatchUpPath, CatchUpReason, PeerRpc};
 
 /// Rows of the system tree: the replicated clock changes with every write, ..
 const COUNTERS: u64 = 1;
@@ -28,10 +28,21 @@ async fn a_follower_within_the_kept_log_replays_it() {
     let cost = cluster.catch_up(away).await;
     assert!(cost.log_entries_replayed >= 29, "{cost:?}");
     assert_eq!((cost.delta_sessions, cost.rows_put), (0, 0), "{cost:?}");
+    let last = cost.last.expect("it caught up");
+    assert_eq!((cost.count, last.path), (1, CatchUpPath::Log), "{last:?}");
+    assert_eq!(last.reason, CatchUpReason::LogKept);
+    assert!((29..=31).contains(&last.entries), "{last:?}");
     assert!(
-        matches!(cost.last, Some(CatchUp::Replay { .. })),
-        "{cost:?}"
+        last.received_bytes > last.entries * 4 * 64 && last.sent_bytes > 0 && last.round_trips > 0,
+        "{last:?}"
     );
+    assert!(!last.took.is_zero() && last.install.is_zero(), "{last:?}");
+    // Life goes on; a follower that is a little behind all the time does not catch up again.
+    for id in 0..30 {
+        cluster.upsert(leader, tree, [id], 3).await;
+    }
+    cluster.settle().await;
+    assert_eq!(cluster.catch_up(away).await.count, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,9 +68,20 @@ async fn a_follower_beyond_the_kept_log_gets_a_delta_of_what_changed() {
     assert_eq!(cost.delta_sessions, 1, "{cost:?}");
     assert_eq!(cost.rows_put, 35 + COUNTERS, "only what changed: {cost:?}");
     assert_eq!(cost.rows_deleted, 3, "{cost:?}");
+    let last = cost.last.expect("it caught up");
     assert!(
-        matches!(cost.last, Some(CatchUp::Delta { index }) if Some(index) > built),
-        "openraft takes a snapshot newer than the one it chose: {cost:?}"
+        Some(last.index) > built,
+        "openraft takes a snapshot newer than the one it chose: {last:?}"
+    );
+    assert_eq!((cost.count, last.reason), (1, CatchUpReason::LogPurged));
+    assert_ne!(last.path, CatchUpPath::Log);
+    assert_eq!((last.rows_put, last.rows_deleted), (35 + COUNTERS, 3));
+    assert!(last.row_bytes > 35 * 4 * 64, "{last:?}");
+    assert!(last.metadata_bytes > 0 && last.round_trips >= 2, "{last:?}");
+    assert!(last.received_bytes > 0 && last.sent_bytes > 0, "{last:?}");
+    assert!(
+        !last.install.is_zero() && last.took > last.install,
+        "{last:?}"
     );
     assert!(
         !cluster.has(away, 101),

@@ -325,7 +325,7 @@ async fn two_nodes_applying_one_log_hold_byte_equal_state() {
         let store = Arc::new(MemoryStore::new());
         let data: Arc<dyn KvStore> = store.clone();
         let replica = Arc::new(Replica::open(data, ReplicaOptions::default(), None).unwrap());
-        let mut machine = StateMachine::new(Arc::clone(&replica)).unwrap();
+        let mut machine = StateMachine::new(Arc::clone(&replica), Arc::default()).unwrap();
         let mut outcomes = Vec::new();
         for entries in entries.chunks(batch) {
             outcomes.extend(machine.apply(entries.to_vec()).await.unwrap());

@@ -14,7 +14,7 @@ use crate::messages::{
 };
 use crate::node::Node;
 use crate::node::write::Attempt;
-use crate::session::Offer;
+use crate::session::{Appended, Away, Offer};
 use crate::transport::{PeerRpc, RefusalCode};
 use crate::types::TypeConfig;
 use crate::wire;
@@ -129,17 +129,32 @@ impl Node {
         let request: AppendEntriesRequest<TypeConfig> = wire::decode(body)?;
         // Entries that were committed before they came are ones this node had missed.
         let committed = request.leader_commit.index();
-        let have = self.raft.metrics().borrow().last_log_index;
-        let missed = request.entries.iter().map(|entry| Some(entry.log_id.index));
-        let missed = missed.filter(|index| *index <= committed && *index > have);
-        let missed: Vec<u64> = missed.flatten().collect();
+        let had = self.raft.metrics().borrow().last_log_index;
+        let indexes = request.entries.iter().map(|entry| Some(entry.log_id.index));
+        let missed = indexes.filter(|index| *index <= committed && *index > had);
+        let missed = missed.count() as u64;
+        let last = request.entries.last().map(|entry| entry.log_id.index);
+        let at = Instant::now();
         let answer = self.raft.append_entries(request).await;
         let answer = answer.map_err(|error| PeerError::caused(RefusalCode::Failed, &error))?;
-        if answer.is_success()
-            && let Some(last) = missed.last()
-        {
-            self.progress.replayed(missed.len() as u64, *last);
+        let reply = wire::encode(&answer)?;
+        if answer.is_success() {
+            let call = Appended {
+                at,
+                had,
+                have: had.max(last),
+                committed,
+                missed,
+                received: body.len() as u64,
+                sent: reply.len() as u64,
+            };
+            let away = Away {
+                silence: self.options.election_max,
+                entries: self.options.caught_up_entries,
+            };
+            self.progress
+                .appended(away, &call, self.replica.applied().index());
         }
-        Ok(wire::encode(&answer)?)
+        Ok(reply)
     }
 }

@@ -70,6 +70,7 @@ impl Node {
 
     fn catch_up(&self) -> CatchUpCounters {
         let progress = &self.progress;
+        let (count, last) = progress.finished();
         CatchUpCounters {
             log_entries_replayed: Progress::get(&progress.replayed),
             delta_sessions: Progress::get(&progress.sessions),
@@ -79,7 +80,8 @@ impl Node {
             sync_bytes_in: Progress::get(&progress.bytes_in),
             sync_bytes_out: Progress::get(&progress.bytes_out),
             sync_bytes_served: Progress::get(&progress.bytes_served),
-            last: progress.last(),
+            count,
+            last,
         }
     }
 }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use pando_model::NodeId;
 use pando_replica::Replica;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::catch_up::{CatchUpPath, CatchUpReason};
 use crate::error::PeerError;
 use crate::options::NodeOptions;
 use crate::session::progress::Progress;
@@ -70,10 +72,11 @@ impl Incoming {
             return Ok(answer);
         }
         let superseded = self.supersede(offer.vote)?;
+        let arrived = Instant::now();
         let (this, raft) = (Arc::clone(self), raft.clone());
         let session = async move {
             let _slot = this.slot.lock().await;
-            let done = this.work(&raft, from, offer, superseded).await;
+            let done = this.work(&raft, from, offer, arrived, superseded).await;
             this.progress.set_running(None);
             done
         };
@@ -122,12 +125,15 @@ impl Incoming {
         raft: &Raft,
         from: NodeId,
         offer: Offer,
+        arrived: Instant,
         superseded: CancellationToken,
     ) -> Result<Accepted, PeerError> {
         // The one before this has come to its end, and may have been installed.
         if let Some(answer) = settled(raft, &offer).await? {
+            self.progress.session_needless();
             return Ok(answer);
         }
+        self.progress.session_began(arrived);
         let malformed = |reason: &str| PeerError::new(RefusalCode::Malformed, reason);
         let address = offer
             .meta
@@ -190,7 +196,8 @@ impl Incoming {
             .map_err(|error| PeerError::caused(RefusalCode::Failed, &error))?
             .vote;
         if self.replica.applied().index() >= offer.header.index {
-            self.progress.installed(offer.header.index);
+            let (path, reason) = (CatchUpPath::Delta, CatchUpReason::LogPurged);
+            self.progress.installed(offer.header.index, path, reason);
             tracing::info!(
                 leader = from,
                 index = offer.header.index,

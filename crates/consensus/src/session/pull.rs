@@ -160,8 +160,7 @@ impl Pull {
         let streamed = self.stream(&mut session, hello).await;
         let session = session.ok_or(PullError::Lost)?;
         let stats = session.follower.stats();
-        Progress::add(&self.progress.rows_put, stats.rows_put);
-        Progress::add(&self.progress.rows_deleted, stats.rows_deleted);
+        self.progress.streamed(stats);
         match streamed {
             Ok((header, trees)) => {
                 blocking(move || Ok(session.stage.finish(&header, trees)?)).await

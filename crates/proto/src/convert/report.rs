@@ -1,12 +1,13 @@
 //! Reports of the Cluster service.
 
+mod catch_up;
+
 use pando_model::NodeId;
 
 use super::{all, fixed};
 use crate::error::DecodeError;
 use crate::report::{
-    CatchUp, CatchUpPath, ClusterStatus, LogKept, NodeReport, NodeState, NodeStatus, ReplicaRoot,
-    Role, VerifyReport,
+    ClusterStatus, LogKept, NodeReport, NodeState, NodeStatus, ReplicaRoot, Role, VerifyReport,
 };
 use crate::v1::{self, node_report, node_root, node_state};
 
@@ -178,59 +179,17 @@ impl TryFrom<v1::NodeStatus> for NodeStatus {
                 snapshot: log.snapshot_index,
                 purged: log.purged_index,
             },
-            catch_up: wire.catch_up.unwrap_or_default().try_into()?,
+            catch_up: wire
+                .catch_up
+                .unwrap_or_default()
+                .try_into()
+                .map_err(DecodeError::within("catch_up"))?,
             points: wire.points,
             point_bytes: wire.point_bytes,
             disk_bytes: wire.disk_bytes,
             memory_bytes: wire.memory_bytes,
             version: wire.version,
             uptime_seconds: wire.uptime_seconds,
-        })
-    }
-}
-
-impl From<CatchUp> for v1::CatchUpStatus {
-    fn from(c: CatchUp) -> Self {
-        let last_path = match c.last_path {
-            None => v1::CatchUpPath::Unspecified,
-            Some(CatchUpPath::Log) => v1::CatchUpPath::Log,
-            Some(CatchUpPath::Delta) => v1::CatchUpPath::Delta,
-        };
-        Self {
-            entries_replayed: c.entries_replayed,
-            delta_sessions: c.delta_sessions,
-            rows_put: c.rows_put,
-            rows_deleted: c.rows_deleted,
-            sync_bytes_in: c.sync_bytes_in,
-            sync_bytes_out: c.sync_bytes_out,
-            resumed: c.resumed,
-            last_path: last_path.into(),
-        }
-    }
-}
-
-impl TryFrom<v1::CatchUpStatus> for CatchUp {
-    type Error = DecodeError;
-
-    fn try_from(wire: v1::CatchUpStatus) -> Result<Self, Self::Error> {
-        let last_path = match v1::CatchUpPath::try_from(wire.last_path) {
-            Ok(v1::CatchUpPath::Unspecified) => None,
-            Ok(v1::CatchUpPath::Log) => Some(CatchUpPath::Log),
-            Ok(v1::CatchUpPath::Delta) => Some(CatchUpPath::Delta),
-            Err(_) => {
-                let reason = format!("unknown: {}", wire.last_path);
-                return Err(DecodeError::malformed("catch_up.last_path", reason));
-            }
-        };
-        Ok(Self {
-            entries_replayed: wire.entries_replayed,
-            delta_sessions: wire.delta_sessions,
-            rows_put: wire.rows_put,
-            rows_deleted: wire.rows_deleted,
-            sync_bytes_in: wire.sync_bytes_in,
-            sync_bytes_out: wire.sync_bytes_out,
-            resumed: wire.resumed,
-            last_path,
         })
     }
 }

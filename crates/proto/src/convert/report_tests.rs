@@ -2,8 +2,27 @@ use pando_model::ClusterId;
 use uuid::Uuid;
 
 use super::*;
+use crate::report::{CatchUp, CatchUpPath, LastCatchUp};
 
-fn node(state: NodeState, role: Role, last_path: Option<CatchUpPath>) -> NodeStatus {
+fn last(path: CatchUpPath) -> LastCatchUp {
+    LastCatchUp {
+        path,
+        reason: "log_purged".into(),
+        index: 23,
+        seconds: 2.4,
+        install_seconds: 0.25,
+        rows_put: 26,
+        rows_deleted: 27,
+        row_bytes: 28,
+        metadata_bytes: 29,
+        received_bytes: 30,
+        sent_bytes: 31,
+        round_trips: 32,
+        entries: 33,
+    }
+}
+
+fn node(state: NodeState, role: Role, path: Option<CatchUpPath>) -> NodeStatus {
     NodeStatus {
         role,
         term: 1,
@@ -27,7 +46,8 @@ fn node(state: NodeState, role: Role, last_path: Option<CatchUpPath>) -> NodeSta
             sync_bytes_in: 15,
             sync_bytes_out: 16,
             resumed: 17,
-            last_path,
+            count: 34,
+            last: path.map(last),
         },
         points: 18,
         point_bytes: 19,
@@ -92,6 +112,24 @@ fn every_field_of_a_status_comes_back() {
 }
 
 #[test]
+fn every_way_to_catch_up_comes_back() {
+    for path in [
+        CatchUpPath::Log,
+        CatchUpPath::Equal,
+        CatchUpPath::Lineage,
+        CatchUpPath::Walk,
+        CatchUpPath::Bulk,
+        CatchUpPath::Delta,
+    ] {
+        let wire = v1::LastCatchUp::from(last(path));
+        assert_eq!(
+            LastCatchUp::try_from(wire).expect("own message"),
+            last(path)
+        );
+    }
+}
+
+#[test]
 fn hollow_reports_name_their_place() {
     let wire = v1::StatusResponse::from(status());
     let refuse = |change: &dyn Fn(&mut v1::StatusResponse)| {
@@ -107,6 +145,14 @@ fn hollow_reports_name_their_place() {
         }
     });
     assert_eq!(error.field(), "nodes[0].status.root");
+    let error = refuse(&|w| {
+        if let Some(node_report::Result::Status(s)) = &mut w.nodes[1].result
+            && let Some(last) = s.catch_up.as_mut().and_then(|c| c.last.as_mut())
+        {
+            last.path = 99;
+        }
+    });
+    assert_eq!(error.field(), "nodes[1].status.catch_up.last.path");
     let error = refuse(&|w| w.cluster_id = "x".into());
     assert_eq!(error.field(), "cluster_id");
 }

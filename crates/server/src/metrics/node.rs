@@ -3,16 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pando_model::{ClusterId, NodeId};
-use pando_proto::{CatchUpPath, NodeState, NodeStatus, Role};
+use pando_proto::{NodeState, NodeStatus, Role};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::catch_up::CatchUpMetrics;
 use crate::traffic::Traffic;
 
-type Level = Gauge<u64, AtomicU64>;
+pub(super) type Level = Gauge<u64, AtomicU64>;
 
 /// How a node is at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +40,8 @@ struct Of {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Direction {
-    direction: &'static str,
+pub(super) struct Direction {
+    pub(super) direction: &'static str,
 }
 
 #[derive(Debug, Default)]
@@ -61,14 +62,8 @@ pub(super) struct NodeMetrics {
     views: Level,
     overlay_bytes: Level,
     uptime_seconds: Level,
-    entries_replayed: Counter,
-    delta_sessions: Counter,
-    sessions_resumed: Counter,
-    rows_put: Counter,
-    rows_deleted: Counter,
-    sync_bytes: Family<Direction, Counter>,
-    last_path: Family<Of, Level>,
     node_api_bytes: Family<Direction, Counter>,
+    catch_up: CatchUpMetrics,
 }
 
 const ROLES: [(Role, &str); 4] = [
@@ -78,7 +73,6 @@ const ROLES: [(Role, &str); 4] = [
     (Role::Learner, "learner"),
 ];
 const STATES: [&str; 4] = ["serving", "syncing", "waiting", "quarantined"];
-const PATHS: [(CatchUpPath, &str); 2] = [(CatchUpPath::Log, "log"), (CatchUpPath::Delta, "delta")];
 
 fn state_name(state: &NodeState) -> &'static str {
     let [serving, syncing, waiting, quarantined] = STATES;
@@ -90,11 +84,11 @@ fn state_name(state: &NodeState) -> &'static str {
     }
 }
 
-fn set(counter: &Counter, value: u64) {
+pub(super) fn set(counter: &Counter, value: u64) {
     counter.inner().store(value, Ordering::Relaxed);
 }
 
-fn set_direction(family: &Family<Direction, Counter>, received: u64, sent: u64) {
+pub(super) fn set_direction(family: &Family<Direction, Counter>, received: u64, sent: u64) {
     set(
         &family.get_or_create(&Direction {
             direction: "received",
@@ -115,10 +109,12 @@ fn choose(family: &Family<Of, Level>, names: impl IntoIterator<Item = (&'static 
 
 impl NodeMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let m = Self::default();
+        let m = Self {
+            catch_up: CatchUpMetrics::register(registry),
+            ..Self::default()
+        };
         m.register_raft(registry);
         m.register_state(registry);
-        m.register_catch_up(registry);
         m
     }
 
@@ -184,41 +180,6 @@ impl NodeMetrics {
             "Time since it started",
             m.uptime_seconds.clone(),
         );
-    }
-
-    fn register_catch_up(&self, registry: &mut Registry) {
-        let m = self;
-        registry.register(
-            "catch_up_log_entries",
-            "Entries replayed from a leader's log",
-            m.entries_replayed.clone(),
-        );
-        registry.register(
-            "catch_up_sessions",
-            "Delta sessions begun",
-            m.delta_sessions.clone(),
-        );
-        registry.register(
-            "catch_up_sessions_resumed",
-            "Sessions that went on from what was staged",
-            m.sessions_resumed.clone(),
-        );
-        registry.register(
-            "catch_up_rows_put",
-            "Rows written by deltas",
-            m.rows_put.clone(),
-        );
-        registry.register(
-            "catch_up_rows_deleted",
-            "Rows deleted by deltas",
-            m.rows_deleted.clone(),
-        );
-        registry.register("sync_bytes", "Bytes of sync frames", m.sync_bytes.clone());
-        registry.register(
-            "catch_up_last_path",
-            "1 for the last way it caught up",
-            m.last_path.clone(),
-        );
         registry.register(
             "node_api_bytes",
             "Bytes between nodes, counted at the socket",
@@ -255,17 +216,7 @@ impl NodeMetrics {
         self.views.set(figures.views);
         self.overlay_bytes.set(figures.overlay_bytes);
         self.uptime_seconds.set(s.uptime_seconds);
-        let c = &s.catch_up;
-        set(&self.entries_replayed, c.entries_replayed);
-        set(&self.delta_sessions, c.delta_sessions);
-        set(&self.sessions_resumed, c.resumed);
-        set(&self.rows_put, c.rows_put);
-        set(&self.rows_deleted, c.rows_deleted);
-        set_direction(&self.sync_bytes, c.sync_bytes_in, c.sync_bytes_out);
-        choose(
-            &self.last_path,
-            PATHS.map(|(path, name)| (name, Some(path) == c.last_path)),
-        );
+        self.catch_up.set(&s.catch_up);
         set_direction(&self.node_api_bytes, traffic.received(), traffic.sent());
     }
 }

@@ -1,5 +1,7 @@
 //! `pando cluster status`.
 
+mod catch_up;
+
 use pando_client::{ClusterStatus, NodeReport, NodeState, NodeStatus, Role};
 use serde_json::{Map, Value, json};
 
@@ -88,10 +90,19 @@ fn table(status: &ClusterStatus) -> String {
     let leader = status
         .leader
         .map_or_else(|| "no leader".to_owned(), |l| format!("leader {l}"));
-    format!(
+    let mut text = format!(
         "cluster {cluster}, {leader}, as node {} sees it\n{table}",
         status.answered_by
-    )
+    );
+    for report in &status.nodes {
+        if let Ok(own) = &report.status
+            && let Some(last) = &own.catch_up.last
+        {
+            let line = catch_up::line(last);
+            text.push_str(&format!("\nnode {} caught up by {line}", report.node));
+        }
+    }
+    text
 }
 
 fn to_json(status: &ClusterStatus) -> Value {

@@ -1,0 +1,87 @@
+//! How a node caught up and what that cost: the facts that people, scripts and benchmarks read.
+
+use std::time::Duration;
+
+/// Which way a node caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchUpPath {
+    /// With the log entries it had missed.
+    Log,
+    /// With a session that found both states equal.
+    Equal,
+    /// With a session that looked only at what had changed since a state known to both sides.
+    Lineage,
+    /// With a session that compared the trees.
+    Walk,
+    /// With a session that streamed everything.
+    Bulk,
+    /// With a session; how it went is not known.
+    Delta,
+}
+
+impl CatchUpPath {
+    /// The name users read.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Equal => "equal",
+            Self::Lineage => "lineage",
+            Self::Walk => "walk",
+            Self::Bulk => "bulk",
+            Self::Delta => "delta",
+        }
+    }
+}
+
+/// Why a node caught up that way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchUpReason {
+    /// The leader's log held all it had missed.
+    LogKept,
+    /// The leader's log began behind what it had missed.
+    LogPurged,
+}
+
+impl CatchUpReason {
+    /// A short name, for labels.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::LogKept => "log_kept",
+            Self::LogPurged => "log_purged",
+        }
+    }
+}
+
+/// One finished catch-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastCatchUp {
+    /// Which way.
+    pub path: CatchUpPath,
+    /// Why that way.
+    pub reason: CatchUpReason,
+    /// The log index it ended at.
+    pub index: u64,
+    /// A session: from the offer's arrival until it was installed, failed attempts included. A replay: from the first
+    /// missed entry until everything committed by then was applied.
+    pub took: Duration,
+    /// How long the install took. The old state is not served meanwhile; zero for a replay.
+    pub install: Duration,
+    /// Rows received in sessions.
+    pub rows_put: u64,
+    /// Rows deleted by sessions.
+    pub rows_deleted: u64,
+    /// Bytes of the rows received: id, version and content.
+    pub row_bytes: u64,
+    /// Bytes of frames both ways that are not rows, before compression.
+    pub metadata_bytes: u64,
+    /// Bytes received: of sync frames, or of calls with missed entries.
+    pub received_bytes: u64,
+    /// Bytes sent: of sync frames, or of the answers to those calls.
+    pub sent_bytes: u64,
+    /// Waits for an answer, one after another; for a replay the calls that brought missed entries.
+    pub round_trips: u64,
+    /// Missed entries received from the log; after a session those written while it ran.
+    pub entries: u64,
+}
