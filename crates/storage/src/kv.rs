@@ -6,6 +6,15 @@ use crate::error::StorageError;
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
+/// How a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// How often it was rebuilt without what could not be read, since it was opened. Pairs may be gone each time.
+    pub rebuilds: u64,
+    /// Whether it is being rebuilt: writes wait until that is done.
+    pub rebuilding: bool,
+}
+
 /// An ordered map from bytes to bytes with atomic batches and an explicit point of durability.
 ///
 /// The contract is written down as the module `suite`, which every implementation passes. Each call is atomic by
@@ -54,4 +63,9 @@ pub trait KvStore: Send + Sync + 'static {
     /// # Errors
     /// When the files cannot be listed.
     fn size_on_disk(&self) -> Result<u64, StorageError>;
+
+    /// How the store is. One that never loses anything by itself is well.
+    fn health(&self) -> StoreHealth {
+        StoreHealth::default()
+    }
 }

@@ -32,7 +32,7 @@ pub use digest_row::{DigestRow, ID_BYTES_MAX, StoredRow, leaf_of};
 pub use entry_log::{ENTRY_BYTES_MAX, EntryLog};
 pub use error::{Rot, StorageError};
 pub use keys::{GroupId, KeyError, OverlayId, RowAddress, StoredKey};
-pub use kv::{KvStore, Pair};
+pub use kv::{KvStore, Pair, StoreHealth};
 pub use memory::MemoryStore;
 pub use overlay::{Laid, Overlay};
 pub use rows::Rows;

@@ -8,20 +8,32 @@
 //! Values are kept under 4 KiB ([`crate::VALUE_BYTES_MAX`]), so that sled never makes blob files, which
 //! would be new files to sync.
 
+mod place;
+mod salvage;
+
 use std::any::Any;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
 
 use crate::batch::{Batch, Op};
 use crate::error::StorageError;
-use crate::kv::{KvStore, Pair};
+use crate::kv::{KvStore, Pair, StoreHealth};
+use place::Place;
+use salvage::is_damage;
 
 /// Held as long as the store is open. Ours, since sled reports a held lock only as text.
 const LOCK_FILE: &str = "pando.lock";
+
+/// What a write is called in errors.
+const WRITE: &str = "write";
 
 /// sled's settings, written when it first opens, before the data file is made.
 const SETTINGS_FILE: &str = "conf";
@@ -55,10 +67,47 @@ impl Default for SledOptions {
 #[derive(Debug)]
 pub struct SledStore {
     // Order matters: sled closes before our lock is released.
+    open: RwLock<Arc<Open>>,
+    path: PathBuf,
+    options: SledOptions,
+    /// Whether a page that cannot be read makes the store rebuild itself around it.
+    rebuilds_itself: bool,
+    /// Held together by writes, alone by a rebuild.
+    writing: RwLock<()>,
+    /// Held by the one that rebuilds.
+    rebuilding: Mutex<()>,
+    is_rebuilding: AtomicBool,
+    rebuilds: AtomicU64,
+    _lock: File,
+}
+
+/// The engine's files, open.
+#[derive(Debug)]
+struct Open {
     db: sled::Db,
     data: File,
-    path: PathBuf,
-    _lock: File,
+    place: Place,
+}
+
+impl Open {
+    fn new(directory: &Path, place: Place, options: SledOptions) -> Result<Self, StorageError> {
+        let path = place.path(directory);
+        fs::create_dir_all(&path).map_err(|e| io_error(&path, "create", e))?;
+        clear_half_written(&path).map_err(|e| io_error(&path, "open", e))?;
+        let db = open_sled(&path, options)?;
+        let data = sync_new_files(&path).map_err(|e| io_error(&path, "sync", e))?;
+        Ok(Self { db, data, place })
+    }
+
+    fn flush(&self, directory: &Path) -> Result<(), StorageError> {
+        self.db
+            .flush()
+            .map_err(|e| sled_error(directory, "flush", e))?;
+        // Through our own descriptor: fdatasync works on the file, whoever wrote to it.
+        self.data
+            .sync_data()
+            .map_err(|e| io_error(directory, "flush", e))
+    }
 }
 
 impl SledStore {
@@ -71,15 +120,30 @@ impl SledStore {
         let path = path.as_ref().to_path_buf();
         fs::create_dir_all(&path).map_err(|e| io_error(&path, "create", e))?;
         let lock = take_lock(&path)?;
-        clear_half_written(&path).map_err(|e| io_error(&path, "open", e))?;
-        let db = open_sled(&path, options)?;
-        let data = sync_new_files(&path).map_err(|e| io_error(&path, "sync", e))?;
+        let place = Place::current(&path).map_err(|e| io_error(&path, "open", e))?;
+        (place.clear_others(&path)).map_err(|e| io_error(&path, "open", e))?;
+        let open = Open::new(&path, place, options)?;
         Ok(Self {
-            db,
-            data,
+            open: RwLock::new(Arc::new(open)),
             path,
+            options,
+            rebuilds_itself: false,
+            writing: RwLock::new(()),
+            rebuilding: Mutex::new(()),
+            is_rebuilding: AtomicBool::new(false),
+            rebuilds: AtomicU64::new(0),
             _lock: lock,
         })
+    }
+
+    /// From now on, a page that cannot be read makes the store rebuild itself without the records of that page.
+    /// Only for a store whose owner notices that records are gone ([`KvStore::health`]) and can get them elsewhere.
+    #[must_use]
+    pub fn rebuilding(self) -> Self {
+        Self {
+            rebuilds_itself: true,
+            ..self
+        }
     }
 
     /// The directory.
@@ -88,14 +152,88 @@ impl SledStore {
         &self.path
     }
 
+    fn current(&self) -> Arc<Open> {
+        Arc::clone(&self.open.read())
+    }
+
     fn error(&self, operation: &'static str, error: sled::Error) -> StorageError {
         sled_error(&self.path, operation, error)
+    }
+
+    /// Works on the engine. If it meets a page that cannot be read, the store is rebuilt around it (where that is
+    /// wanted) and the work is done once more.
+    fn work<T>(
+        &self,
+        operation: &'static str,
+        work: impl Fn(&sled::Db) -> Result<T, sled::Error>,
+    ) -> Result<T, StorageError> {
+        let (open, error) = {
+            // Taken first: a write to a store that another has taken over from would be lost.
+            let _writing = (operation == WRITE).then(|| self.writing.read());
+            let open = self.current();
+            match work(&open.db) {
+                Ok(done) => return Ok(done),
+                Err(error) => (open, error),
+            }
+        };
+        if !(self.rebuilds_itself && is_damage(&error)) {
+            return Err(self.error(operation, error));
+        }
+        self.rebuild(&open, &error)?;
+        let _writing = (operation == WRITE).then(|| self.writing.read());
+        work(&self.current().db).map_err(|e| self.error(operation, e))
+    }
+
+    /// Copies what can be read into a fresh store, which takes over. Writes wait meanwhile; reads go on. What was
+    /// rebuilt already since `damaged` was in use is not rebuilt again.
+    fn rebuild(&self, damaged: &Arc<Open>, error: &sled::Error) -> Result<(), StorageError> {
+        let _one = self.rebuilding.lock();
+        if !Arc::ptr_eq(damaged, &self.current()) {
+            return Ok(());
+        }
+        let _writes = self.writing.write();
+        self.is_rebuilding.store(true, Ordering::Release);
+        let path = self.path.display();
+        tracing::error!(%path, %error, "the store is damaged: it is rebuilt from what can be read");
+        let rebuilt = self.rebuild_now(damaged);
+        self.is_rebuilding.store(false, Ordering::Release);
+        match rebuilt {
+            Ok(copied) => {
+                self.rebuilds.fetch_add(1, Ordering::Release);
+                let (pairs, holes) = (copied.pairs, copied.holes);
+                tracing::warn!(%path, pairs, holes, "the store is rebuilt; what is missing is looked for");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%path, %error, "the damaged store could not be rebuilt");
+                Err(error)
+            }
+        }
+    }
+
+    fn rebuild_now(&self, damaged: &Open) -> Result<salvage::Copied, StorageError> {
+        let io = |e| io_error(&self.path, "rebuild", e);
+        let place = damaged.place.next();
+        // Of an attempt that failed.
+        damaged.place.clear_others(&self.path).map_err(io)?;
+        let fresh = Open::new(&self.path, place, self.options)?;
+        let copied = salvage::copy(&damaged.db, &fresh.db).map_err(|e| self.error("rebuild", e))?;
+        fresh.flush(&self.path)?;
+        fresh.place.take_over(&self.path).map_err(io)?;
+        let place = fresh.place.clone();
+        *self.open.write() = Arc::new(fresh);
+        // Whoever still reads from it has its files open.
+        if let Err(error) = place.clear_others(&self.path) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "files of the damaged store stay until the next start");
+        }
+        Ok(copied)
     }
 }
 
 impl KvStore for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let value = self.db.get(key).map_err(|e| self.error("read", e))?;
+        let value = self.work("read", |db| db.get(key))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -109,24 +247,21 @@ impl KvStore for SledStore {
             Some(after) if after >= prefix => Bound::Excluded(after),
             Some(_) | None => Bound::Included(prefix),
         };
-        let mut found = Vec::new();
-        for pair in self
-            .db
-            .range::<&[u8], _>((from, Bound::Unbounded))
-            .take(limit)
-        {
-            let (key, value) = pair.map_err(|e| self.error("read", e))?;
-            if !key.starts_with(prefix) {
-                break;
+        self.work("read", |db| {
+            let mut found = Vec::new();
+            for pair in db.range::<&[u8], _>((from, Bound::Unbounded)).take(limit) {
+                let (key, value) = pair?;
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                found.push((key.to_vec(), value.to_vec()));
             }
-            found.push((key.to_vec(), value.to_vec()));
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     fn last(&self, prefix: &[u8]) -> Result<Option<Pair>, StorageError> {
-        let last = self.db.scan_prefix(prefix).next_back().transpose();
-        let last = last.map_err(|e| self.error("read", e))?;
+        let last = self.work("read", |db| db.scan_prefix(prefix).next_back().transpose())?;
         Ok(last.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
@@ -135,28 +270,33 @@ impl KvStore for SledStore {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut writes = sled::Batch::default();
-        for op in batch.into_ops() {
-            match op {
-                Op::Put(key, value) => writes.insert(key, value),
-                Op::Delete(key) => writes.remove(key),
+        // Done again, it comes to the same.
+        self.work(WRITE, |db| {
+            let mut writes = sled::Batch::default();
+            for op in batch.ops() {
+                match op {
+                    Op::Put(key, value) => writes.insert(key.as_slice(), value.as_slice()),
+                    Op::Delete(key) => writes.remove(key.as_slice()),
+                }
             }
-        }
-        self.db
-            .apply_batch(writes)
-            .map_err(|e| self.error("write", e))
+            db.apply_batch(writes)
+        })
     }
 
     fn flush(&self) -> Result<(), StorageError> {
-        self.db.flush().map_err(|e| self.error("flush", e))?;
-        // Through our own descriptor: fdatasync works on the file, whoever wrote to it.
-        self.data
-            .sync_data()
-            .map_err(|e| io_error(&self.path, "flush", e))
+        self.current().flush(&self.path)
     }
 
     fn size_on_disk(&self) -> Result<u64, StorageError> {
-        self.db.size_on_disk().map_err(|e| self.error("measure", e))
+        let open = self.current();
+        open.db.size_on_disk().map_err(|e| self.error("measure", e))
+    }
+
+    fn health(&self) -> StoreHealth {
+        StoreHealth {
+            rebuilds: self.rebuilds.load(Ordering::Acquire),
+            rebuilding: self.is_rebuilding.load(Ordering::Acquire),
+        }
     }
 }
 
@@ -299,3 +439,7 @@ fn sled_error(path: &Path, operation: &'static str, error: sled::Error) -> Stora
 #[cfg(test)]
 #[path = "sled_store_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "sled_store/rot_tests.rs"]
+mod rot_tests;
