@@ -74,9 +74,12 @@ impl Replica {
         let mut batch = Batch::new();
         for change in changes {
             let chunks = if change.replaces {
-                self.rows
-                    .digest(self.store.as_ref(), change.at)?
-                    .map_or(0, |d| d.chunks())
+                match self.rows.digest(self.store.as_ref(), change.at) {
+                    Ok(digest) => digest.map_or(0, |d| d.chunks()),
+                    // Written anew, it is sound.
+                    Err(error) if error.is_rot() => 0,
+                    Err(error) => return Err(error.into()),
+                }
             } else {
                 0
             };

@@ -4,7 +4,8 @@
 //! one atomic batch together with the applied position and the new root (`commit`), and only then shown to
 //! readers. A catch-up *freezes* a view on the leader (`view`), *stages* what differs on the follower (`stage`),
 //! and *installs* it there (`install`), every step of which can be cut off at any point and recovered at start
-//! (`open`, `recover`).
+//! (`open`, `recover`). Meanwhile everything stored is read again (`scrub`), and what is not what the trees name
+//! (`damage`) is written anew from another replica's copy (`mend`).
 //!
 //! Invariants: what readers see has been written to storage; the stored root is the root of the stored rows,
 //! except between the intent to install and its end; apply uses no clock, no randomness and no map order.
@@ -17,10 +18,12 @@ mod apply;
 mod catalogue;
 mod collection;
 mod commit;
+mod damage;
 mod error;
 mod garbage;
 mod install;
 mod intent;
+mod mend;
 mod open;
 mod options;
 mod plan;
@@ -28,6 +31,7 @@ mod reads;
 mod recover;
 mod replica;
 mod reply;
+mod scrub;
 mod stage;
 mod state;
 mod system_row;
@@ -35,8 +39,10 @@ mod view;
 
 pub use applied::{Applied, ApplyEntry, ApplyPayload, decode_meta};
 pub use error::ReplicaError;
+pub use mend::{Mended, WantedRow};
 pub use options::ReplicaOptions;
 pub use replica::{Replica, ReplicaStats};
+pub use scrub::{DamageReport, ScrubCursor, ScrubStep};
 pub use stage::{Stage, StagedDelta};
 pub use view::{FrozenView, ViewError};
 

@@ -12,9 +12,11 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::applied::{Applied, StoredApplied};
 use crate::collection::{Collection, point_of, root_of};
+use crate::damage::Damage;
 use crate::error::ReplicaError;
 use crate::options::ReplicaOptions;
 use crate::replica::{Replica, Writer};
+use crate::scrub::Kept;
 use crate::state::State;
 use crate::system_row::SystemRow;
 use crate::view::Views;
@@ -39,6 +41,8 @@ impl Replica {
         log_purged: Option<u64>,
     ) -> Result<Self, ReplicaError> {
         let replica = Self {
+            kept: Kept::new(store.as_ref())?,
+            damage: Damage::default(),
             store,
             rows: Rows::new(options.group),
             options,

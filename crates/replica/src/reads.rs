@@ -9,10 +9,9 @@ use pando_model::{
     CollectionInfo, CollectionName, CountQuery, Definition, Hit, PointId, ReadError, Record,
     ScrollPage, ScrollQuery, SearchQuery, Stamp, StoredPoint, WithVectors,
 };
-use pando_storage::RowAddress;
+use pando_storage::{RowAddress, StorageError};
 
 use crate::collection::Collection;
-use crate::error::ReplicaError;
 use crate::replica::Replica;
 use crate::state::State;
 
@@ -186,9 +185,16 @@ impl Replica {
         })?;
         read(&*self.readable()?).map_err(|unread| match unread {
             Unread::Error(error) => error,
-            Unread::Torn(RowAddress { tree, key }) => ReadError::Storage {
-                detail: ReplicaError::Damaged { tree, key }.to_string(),
-            },
+            Unread::Torn(at) => {
+                self.damage.mark(at);
+                ReadError::Storage {
+                    detail: format!(
+                        "row {:?} of tree {} is damaged here and is being mended from another replica; try again \
+                         in a moment or ask another node",
+                        at.key, at.tree
+                    ),
+                }
+            }
         })
     }
 
@@ -210,13 +216,13 @@ impl Replica {
         let (version, vectors) = match with_vectors {
             WithVectors::None => {
                 let digest = self.rows.digest(store, at);
-                let digest = digest.map_err(|e| broken(e.to_string()))?;
+                let digest = digest.map_err(|e| unread(at, &e))?;
                 let digest = digest.filter(|digest| Some(digest.leaf().digest) == named);
                 (digest.ok_or(Unread::Torn(at))?.version, Default::default())
             }
             WithVectors::All => {
                 let stored = self.rows.get(store, at);
-                let stored = stored.map_err(|e| broken(e.to_string()))?;
+                let stored = stored.map_err(|e| unread(at, &e))?;
                 let stored = stored.filter(|stored| Some(stored.leaf.digest) == named);
                 let row = stored.ok_or(Unread::Torn(at))?.row;
                 let record = Record::decode(&row.content).map_err(|e| broken(e.to_string()))?;
@@ -232,6 +238,16 @@ impl Replica {
             vectors,
         }))
     }
+}
+
+/// A row that is rotten is read again with the writer held off before it counts as damaged.
+fn unread(at: RowAddress, error: &StorageError) -> Unread {
+    if error.is_rot() {
+        return Unread::Torn(at);
+    }
+    Unread::Error(ReadError::Storage {
+        detail: error.to_string(),
+    })
 }
 
 fn info(state: &State, collection: &Collection) -> CollectionInfo {

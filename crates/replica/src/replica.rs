@@ -9,8 +9,10 @@ use pando_storage::{KvStore, OverlayId, Rows};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::applied::Applied;
+use crate::damage::Damage;
 use crate::error::ReplicaError;
 use crate::options::ReplicaOptions;
+use crate::scrub::Kept;
 use crate::state::State;
 use crate::view::Views;
 
@@ -28,6 +30,9 @@ pub struct Replica {
     /// it may ask on an async worker. Follows `state`: who sees an index here sees its writes there.
     pub(crate) latest: RwLock<Applied>,
     pub(crate) views: Views,
+    /// Rows that storage cannot give.
+    pub(crate) damage: Damage,
+    pub(crate) kept: Kept,
     /// Set while a stage is open; there is one at most.
     pub(crate) staging: Arc<AtomicBool>,
     /// Set between the first and the last batch of an install, when what readers would see is a mixture.

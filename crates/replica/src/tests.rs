@@ -10,5 +10,6 @@ mod concurrency;
 mod crash;
 mod determinism;
 mod reads;
+mod scrub;
 mod stage;
 mod views;

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::applied::Applied;
+use crate::damage::Damage;
 use crate::error::ReplicaError;
 use crate::replica::Replica;
 use crate::state::State;
@@ -49,6 +50,7 @@ pub struct FrozenView {
     store: Arc<dyn KvStore>,
     rows: Rows,
     shared: Arc<Shared>,
+    damage: Damage,
 }
 
 /// What the writer needs of a view.
@@ -102,14 +104,20 @@ impl FrozenView {
             .leaf(at)
             .ok_or_else(|| self.given_up("a row was asked for that it has not"))?;
         let store = self.store.as_ref();
-        if let Some(stored) = self.rows.get(store, at)?
-            && stored.leaf.digest == leaf.digest
-        {
-            return Ok(stored.row);
+        match self.rows.get(store, at) {
+            Ok(Some(stored)) if stored.leaf.digest == leaf.digest => return Ok(stored.row),
+            Ok(_) => {}
+            // Never sent. It is mended from another replica, and the session goes on when it is tried again.
+            Err(error) if error.is_rot() => self.damage.mark(at),
+            Err(error) => return Err(error.into()),
         }
         match self.shared.overlay.get(store, at)? {
             Some(Laid::Put(stored)) if stored.leaf.digest == leaf.digest => Ok(stored.row),
-            _ => Err(self.given_up("a pre-image is not there")),
+            // Gone without a trace, or a pre-image that was not laid down: whoever mends finds out which.
+            _ => {
+                self.damage.mark(at);
+                Err(self.given_up("a row or its pre-image is not there"))
+            }
         }
     }
 
@@ -129,9 +137,13 @@ impl FrozenView {
         }
         let before = u128::from_be_bytes(*first.as_bytes()).checked_sub(1);
         let before = before.map(|n| Key::from_bytes(n.to_be_bytes()));
-        let page = self
-            .rows
-            .page(self.store.as_ref(), tree, before, 2 * keys.len())?;
+        let page = (self.rows).page(self.store.as_ref(), tree, before, 2 * keys.len());
+        let page = match page {
+            Ok(page) => page,
+            // One by one, it is found which.
+            Err(error) if error.is_rot() => return Ok(BTreeMap::new()),
+            Err(error) => return Err(error.into()),
+        };
         let unchanged = page.into_iter().filter(|(key, stored)| {
             let leaf = self.leaf(RowAddress::new(tree, *key));
             leaf.is_some_and(|leaf| leaf.digest == stored.leaf.digest)
@@ -274,8 +286,12 @@ impl Shared {
             if !wanted || captured.contains(&at) {
                 continue;
             }
-            let Some(stored) = rows.get(store, at)? else {
-                continue;
+            let stored = match rows.get(store, at) {
+                Ok(Some(stored)) => stored,
+                Ok(None) => continue,
+                // The change heals the row; the view is given up when it is asked for it.
+                Err(error) if error.is_rot() => continue,
+                Err(error) => return Err(error.into()),
             };
             let bytes = u64::from(stored.leaf.bytes);
             if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > bytes_max {
@@ -354,6 +370,7 @@ impl Replica {
             store: Arc::clone(&self.store),
             rows: self.rows,
             shared,
+            damage: self.damage.clone(),
         }))
     }
 }

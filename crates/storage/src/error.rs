@@ -142,6 +142,14 @@ pub enum StorageError {
     Key(#[from] KeyError),
 }
 
+impl StorageError {
+    /// Whether it says that something stored is not what was written: the engine works, one row does not.
+    #[must_use]
+    pub fn is_rot(&self) -> bool {
+        matches!(self, Self::Rotten { .. } | Self::Codec(_) | Self::Key(_))
+    }
+}
+
 /// How something stored differs from what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rot {

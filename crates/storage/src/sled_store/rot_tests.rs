@@ -18,9 +18,8 @@ fn key(number: u32) -> Vec<u8> {
 }
 
 fn value(number: u32) -> Vec<u8> {
-    (0..300)
-        .map(|at| (number.wrapping_mul(31).wrapping_add(at) >> 3) as u8)
-        .collect()
+    let bytes = (0..75).flat_map(|at| number.wrapping_mul(31).wrapping_add(at).to_be_bytes());
+    bytes.collect()
 }
 
 fn fill(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
