@@ -59,6 +59,6 @@ pub use pando_model as model;
 pub use pando_model::Consistency;
 pub use pando_proto::{
     CatchUp, CatchUpPath, ClusterStatus, LastCatchUp, LogKept, NodeReport, NodeState, NodeStatus,
-    ReplicaRoot, Role, VerifyReport,
+    ReplicaRoot, Role, Scrub, VerifyReport,
 };
 pub use points::Written;

@@ -4,3 +4,4 @@ mod catch_up;
 mod elections;
 mod harness;
 mod membership;
+mod rot;

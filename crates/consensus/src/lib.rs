@@ -20,6 +20,7 @@ mod messages;
 mod network;
 mod node;
 mod options;
+mod scrub;
 mod session;
 mod state_machine;
 mod status;
@@ -43,7 +44,8 @@ pub use messages::Receipt;
 pub use node::{Components, Node};
 pub use options::{NodeOptions, OptionsError};
 pub use status::{
-    CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, SyncStatus, VerifyReport,
+    CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, ScrubStatus, SyncStatus,
+    VerifyReport,
 };
 pub use transport::{PeerRpc, RefusalCode, SyncPipe, Transport, TransportError};
 pub use wire::WireError;

@@ -32,6 +32,7 @@ use crate::log_bound;
 use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::options::NodeOptions;
+use crate::scrub::{ScrubFigures, Scrubber};
 use crate::session::{Incoming, Progress, Views};
 use crate::state_machine::StateMachine;
 use crate::transport::{SyncPipe, Transport};
@@ -63,6 +64,7 @@ pub struct Node {
     views: Arc<Views>,
     incoming: Arc<Incoming>,
     pub(crate) progress: Arc<Progress>,
+    scrub: Arc<ScrubFigures>,
     writes: Semaphore,
     /// Definitions by tree. Trees are never reused and a definition never changes, so none is ever out of date.
     definitions: Mutex<BTreeMap<TreeId, Arc<Definition>>>,
@@ -152,6 +154,7 @@ impl Node {
             views,
             incoming,
             progress,
+            scrub: Arc::default(),
             definitions: Mutex::default(),
             transferring: AtomicBool::new(false),
             tasks: TaskTracker::new(),
@@ -164,6 +167,15 @@ impl Node {
             node.stopping.clone(),
         );
         node.tasks.spawn(bound);
+        let scrubber = Scrubber {
+            replica: Arc::clone(&node.replica),
+            transport: Arc::clone(&node.transport),
+            raft: node.raft.clone(),
+            options: node.options.clone(),
+            clock: Arc::clone(&node.clock),
+            figures: Arc::clone(&node.scrub),
+        };
+        node.tasks.spawn(scrubber.run(node.stopping.clone()));
         Ok(node)
     }
 

@@ -41,6 +41,8 @@ pub struct NodeOptions {
     pub sync_frames_queued_max: usize,
     /// Deadline of the small calls between nodes (a vote, an index to read at, a report).
     pub call_timeout: Duration,
+    /// How many bytes of the stored state are read again per second; 0 reads none.
+    pub scrub_bytes_per_second: u64,
     /// Deadline of a membership change, the wait for a learner to catch up included.
     pub change_timeout: Duration,
 }
@@ -66,6 +68,7 @@ impl NodeOptions {
             sync_reconnects_max: 5,
             sync_frames_queued_max: 8,
             call_timeout: Duration::from_secs(2),
+            scrub_bytes_per_second: 8 << 20,
             change_timeout: Duration::from_secs(60),
         }
     }

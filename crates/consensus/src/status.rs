@@ -146,6 +146,33 @@ pub struct NodeStatus {
     pub catch_up: CatchUpCounters,
     /// Views it serves to followers right now.
     pub views_served: usize,
+    /// What re-reading the stored state has come to.
+    pub scrub: ScrubStatus,
+}
+
+/// What re-reading the stored state has come to since the node started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubStatus {
+    /// Rows read again.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Passes over the whole state that came to their end.
+    pub passes: u64,
+    /// When the last one did, in ms since 1970.
+    pub last_pass_ms: Option<u64>,
+    /// How much of the state lies before the scrubber, of 1,000.
+    pub permille: u64,
+    /// Rows that are damaged now: not served, and asked for from other members.
+    pub damaged: u64,
+    /// Rows found damaged.
+    pub found: u64,
+    /// Rows mended.
+    pub mended: u64,
+    /// How often the store was rebuilt around what could not be read.
+    pub rebuilds: u64,
+    /// Whether it is being rebuilt now.
+    pub rebuilding: bool,
 }
 
 /// The outcome of a comparison of all members.

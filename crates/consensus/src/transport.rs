@@ -30,11 +30,13 @@ pub enum PeerRpc {
     Elect,
     /// The leader asks a member for its consistency report.
     Report,
+    /// A member asks for rows by their digests, to mend its own.
+    Rows,
 }
 
 impl PeerRpc {
     /// All of them, in the order of their wire numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Append,
         Self::Vote,
         Self::SnapshotOffer,
@@ -42,6 +44,7 @@ impl PeerRpc {
         Self::ReadIndex,
         Self::Elect,
         Self::Report,
+        Self::Rows,
     ];
 
     /// A name for logs and metrics.
@@ -55,6 +58,7 @@ impl PeerRpc {
             Self::ReadIndex => "read_index",
             Self::Elect => "elect",
             Self::Report => "report",
+            Self::Rows => "rows",
         }
     }
 }

@@ -20,7 +20,7 @@ pub use error::DecodeError;
 pub use generated::{FILE_DESCRIPTOR_SET, cluster_v1, v1};
 pub use report::{
     CatchUp, CatchUpPath, ClusterStatus, LastCatchUp, LogKept, NodeReport, NodeState, NodeStatus,
-    ReplicaRoot, Role, VerifyReport,
+    ReplicaRoot, Role, Scrub, VerifyReport,
 };
 
 /// Largest gRPC message either side accepts, in bytes.

@@ -93,6 +93,8 @@ pub struct NodeStatus {
     pub log: LogKept,
     /// How it caught up since it started.
     pub catch_up: CatchUp,
+    /// What re-reading its stored state has come to.
+    pub scrub: Scrub,
     /// Points in all collections.
     pub points: u64,
     /// Canonical bytes of the points.
@@ -105,6 +107,31 @@ pub struct NodeStatus {
     pub version: String,
     /// Seconds since it started.
     pub uptime_seconds: u64,
+}
+
+/// What re-reading its stored state has come to since a node started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Scrub {
+    /// Rows read again.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Passes over the whole state that came to their end.
+    pub passes: u64,
+    /// When the last one did, in ms since 1970; 0 for never.
+    pub last_pass_ms: u64,
+    /// How much of the state lies before the scrubber, of 1,000.
+    pub permille: u64,
+    /// Rows damaged now: not served, and asked for from other members.
+    pub damaged: u64,
+    /// Rows found damaged.
+    pub found: u64,
+    /// Rows mended from other members.
+    pub mended: u64,
+    /// How often the store was rebuilt around what could not be read.
+    pub rebuilds: u64,
+    /// Whether it is being rebuilt now.
+    pub rebuilding: bool,
 }
 
 /// The log a node keeps.

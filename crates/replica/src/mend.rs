@@ -6,6 +6,7 @@
 use pando_merkle::{Digest, leaf_digest, value_digest};
 use pando_model::Row;
 use pando_storage::{Batch, RowAddress};
+use pando_sync::row_bytes;
 
 use crate::error::ReplicaError;
 use crate::replica::Replica;
@@ -109,10 +110,14 @@ impl Replica {
         Ok(Mended::Written)
     }
 
-    /// Whether storage gives the row of this digest.
+    /// Whether storage gives the row of this digest, with hints beside it that the next start takes.
     pub(crate) fn is_stored(&self, at: RowAddress, digest: &Digest) -> Result<bool, ReplicaError> {
         match self.rows.get(self.store.as_ref(), at) {
-            Ok(stored) => Ok(stored.is_some_and(|stored| stored.leaf.digest == *digest)),
+            Ok(stored) => Ok(stored.is_some_and(|stored| {
+                stored.leaf.digest == *digest
+                    && u64::from(stored.leaf.bytes) == row_bytes(&stored.row)
+                    && stored.leaf.index <= self.latest.read().index()
+            })),
             Err(error) if error.is_rot() => Ok(false),
             Err(error) => Err(error.into()),
         }

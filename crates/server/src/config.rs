@@ -70,6 +70,8 @@ pub struct Config {
     pub requests_inflight_max: usize,
     /// Most bytes kept for one catch-up's frozen view.
     pub sync_overlay_mib_max: u64,
+    /// How much of the stored state is read again per second.
+    pub scrub_mib_per_second: u64,
 }
 
 /// What holds where nothing else is said. The only place defaults are written down.
@@ -96,6 +98,7 @@ impl Default for Config {
             request_timeout_ms: 10_000,
             requests_inflight_max: 1_024,
             sync_overlay_mib_max: 1_024,
+            scrub_mib_per_second: 8,
         }
     }
 }
@@ -177,6 +180,12 @@ impl Config {
             "sync_overlay_mib_max",
             self.sync_overlay_mib_max,
             1,
+            1 << 20,
+        )?;
+        check_range(
+            "scrub_mib_per_second",
+            self.scrub_mib_per_second,
+            0,
             1 << 20,
         )?;
         self.check_addresses()

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use pando_consensus::{self as consensus, Node, NodeAddress};
-use pando_proto::{CatchUp, CatchUpPath, LastCatchUp, LogKept, NodeState, NodeStatus, Role};
+use pando_proto::{CatchUp, CatchUpPath, LastCatchUp, LogKept, NodeState, NodeStatus, Role, Scrub};
 use pando_storage::KvStore;
 
 use crate::http::Observed;
@@ -70,6 +70,7 @@ impl Observed for NodeView {
                     purged: status.purged.unwrap_or(0),
                 },
                 catch_up: catch_up(status.catch_up),
+                scrub: scrub(status.scrub),
                 points: stats.points,
                 point_bytes: stats.bytes,
                 disk_bytes: stats.disk_bytes + log_disk_bytes,
@@ -143,6 +144,21 @@ fn catch_up(counters: consensus::CatchUpCounters) -> CatchUp {
         resumed: counters.resumed,
         count: counters.count,
         last: counters.last.map(last_catch_up),
+    }
+}
+
+fn scrub(scrub: consensus::ScrubStatus) -> Scrub {
+    Scrub {
+        rows: scrub.rows,
+        bytes: scrub.bytes,
+        passes: scrub.passes,
+        last_pass_ms: scrub.last_pass_ms.unwrap_or(0),
+        permille: scrub.permille,
+        damaged: scrub.damaged,
+        found: scrub.found,
+        mended: scrub.mended,
+        rebuilds: scrub.rebuilds,
+        rebuilding: scrub.rebuilding,
     }
 }
 

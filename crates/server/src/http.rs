@@ -121,7 +121,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use pando_model::ClusterId;
-    use pando_proto::{CatchUp, CatchUpPath, LastCatchUp, LogKept, NodeStatus, Role};
+    use pando_proto::{CatchUp, CatchUpPath, LastCatchUp, LogKept, NodeStatus, Role, Scrub};
     use tower::ServiceExt as _;
     use uuid::Uuid;
 
@@ -152,6 +152,11 @@ mod tests {
                 bytes: 3400,
                 snapshot: 30,
                 purged: 30,
+            },
+            scrub: Scrub {
+                passes: 2,
+                damaged: 3,
+                ..Scrub::default()
             },
             catch_up: CatchUp {
                 rows_put: 5,
@@ -275,6 +280,8 @@ mod tests {
             "pando_catch_up_rows_put_total 5",
             "pando_sync_bytes_total{direction=\"received\"} 99",
             "pando_catch_up_count 2",
+            "pando_scrub_passes_total 2",
+            "pando_damaged_rows 3",
             "pando_catch_up_last_info{path=\"walk\",reason=\"log_purged\"} 1",
             "pando_catch_up_last_seconds 1.5",
             "pando_catch_up_last_install_seconds 0.25",

@@ -6,6 +6,7 @@
 mod catch_up;
 mod node;
 mod requests;
+mod scrub;
 
 use std::fmt;
 use std::sync::Arc;

@@ -137,6 +137,7 @@ fn node_options(config: &Config, identity: &Identity) -> NodeOptions {
         log_entries_keep: config.raft_log_entries_keep,
         writes_in_flight_max: config.requests_inflight_max,
         change_timeout: ADMIN_TIMEOUT,
+        scrub_bytes_per_second: config.scrub_mib_per_second << 20,
         ..NodeOptions::new(identity.node_id())
     }
 }
@@ -183,8 +184,11 @@ impl Stores {
         let overlay_bytes_max = config.sync_overlay_mib_max << 20;
         let (instance, member) = (identity.instance(), identity.cluster_id().is_some());
         let opened = blocking(move || {
-            let log = open_store(&data_dir.join("log"), LOG_CACHE_BYTES)?;
-            let data = open_store(&data_dir.join("data"), cache_bytes)?;
+            let log: Arc<dyn KvStore> =
+                Arc::new(open_store(&data_dir.join("log"), LOG_CACHE_BYTES)?);
+            // What it loses, the scrubber misses and gets from other members. The log may lose nothing.
+            let data = open_store(&data_dir.join("data"), cache_bytes)?.rebuilding();
+            let data: Arc<dyn KvStore> = Arc::new(data);
             for (name, store) in [("log", &log), ("data", &data)] {
                 owner::claim(store.as_ref(), instance, member)
                     .with_context(|| format!("store {}", data_dir.join(name).display()))
@@ -206,10 +210,9 @@ impl Stores {
     }
 }
 
-fn open_store(path: &Path, cache_bytes: u64) -> anyhow::Result<Arc<dyn KvStore>> {
-    let store = SledStore::open(path, SledOptions { cache_bytes })
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    Ok(Arc::new(store))
+fn open_store(path: &Path, cache_bytes: u64) -> anyhow::Result<SledStore> {
+    SledStore::open(path, SledOptions { cache_bytes })
+        .with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// What to do about a data directory that does not hold what it should.

@@ -107,6 +107,11 @@ impl Cluster {
             .expect("the node is up")
     }
 
+    /// The store of a node's state.
+    pub(super) fn data(&self, id: NodeId) -> &MemoryStore {
+        &self.members.get(&id).unwrap().data
+    }
+
     pub(super) fn running(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.members
             .values()

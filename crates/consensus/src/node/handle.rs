@@ -81,6 +81,11 @@ impl Node {
                 };
                 Ok(wire::encode(&reply)?)
             }
+            PeerRpc::Rows => {
+                let request = wire::decode(&body)?;
+                let reply = crate::scrub::answer_rows(&self.replica, request).await?;
+                Ok(wire::encode(&reply)?)
+            }
         }
     }
 

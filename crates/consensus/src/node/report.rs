@@ -40,6 +40,7 @@ impl Node {
             members: members(&metrics),
             catch_up: self.catch_up(),
             views_served: self.views.len(),
+            scrub: self.scrub.status(&self.replica),
         }
     }
 

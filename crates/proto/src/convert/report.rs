@@ -1,6 +1,7 @@
 //! Reports of the Cluster service.
 
 mod catch_up;
+mod scrub;
 
 use pando_model::NodeId;
 
@@ -149,6 +150,7 @@ impl From<NodeStatus> for v1::NodeStatus {
                 purged_index: s.log.purged,
             }),
             catch_up: Some(s.catch_up.into()),
+            scrub: Some(s.scrub.into()),
             points: s.points,
             point_bytes: s.point_bytes,
             disk_bytes: s.disk_bytes,
@@ -184,6 +186,7 @@ impl TryFrom<v1::NodeStatus> for NodeStatus {
                 .unwrap_or_default()
                 .try_into()
                 .map_err(DecodeError::within("catch_up"))?,
+            scrub: wire.scrub.unwrap_or_default().into(),
             points: wire.points,
             point_bytes: wire.point_bytes,
             disk_bytes: wire.disk_bytes,

@@ -2,7 +2,7 @@ use pando_model::ClusterId;
 use uuid::Uuid;
 
 use super::*;
-use crate::report::{CatchUp, CatchUpPath, LastCatchUp};
+use crate::report::{CatchUp, CatchUpPath, LastCatchUp, Scrub};
 
 fn last(path: CatchUpPath) -> LastCatchUp {
     LastCatchUp {
@@ -48,6 +48,18 @@ fn node(state: NodeState, role: Role, path: Option<CatchUpPath>) -> NodeStatus {
             resumed: 17,
             count: 34,
             last: path.map(last),
+        },
+        scrub: Scrub {
+            rows: 35,
+            bytes: 36,
+            passes: 37,
+            last_pass_ms: 38,
+            permille: 39,
+            damaged: 40,
+            found: 41,
+            mended: 42,
+            rebuilds: 43,
+            rebuilding: true,
         },
         points: 18,
         point_bytes: 19,

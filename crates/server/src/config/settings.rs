@@ -106,6 +106,10 @@ pub struct Settings {
     /// Most MiB kept so that a catch-up reads a frozen state while writes go on [default: 1024]
     #[arg(long, env = "PANDO_SYNC_OVERLAY_MIB_MAX", value_name = "MIB")]
     pub sync_overlay_mib_max: Option<u64>,
+
+    /// How many MiB of the stored state are read again and checked per second, to find rot; 0 reads none [default: 8]
+    #[arg(long, env = "PANDO_SCRUB_MIB_PER_SECOND", value_name = "MIB")]
+    pub scrub_mib_per_second: Option<u64>,
 }
 
 fn set<T>(to: &mut T, from: Option<T>) {
@@ -138,6 +142,7 @@ impl Settings {
             request_timeout_ms,
             requests_inflight_max,
             sync_overlay_mib_max,
+            scrub_mib_per_second,
         } = self;
         set(&mut config.data_dir, data_dir);
         set(&mut config.node_id, node_id.map(Some));
@@ -158,5 +163,6 @@ impl Settings {
         set(&mut config.request_timeout_ms, request_timeout_ms);
         set(&mut config.requests_inflight_max, requests_inflight_max);
         set(&mut config.sync_overlay_mib_max, sync_overlay_mib_max);
+        set(&mut config.scrub_mib_per_second, scrub_mib_per_second);
     }
 }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::catch_up::CatchUpMetrics;
+use super::scrub::ScrubMetrics;
 use crate::traffic::Traffic;
 
 pub(super) type Level = Gauge<u64, AtomicU64>;
@@ -64,6 +65,7 @@ pub(super) struct NodeMetrics {
     uptime_seconds: Level,
     node_api_bytes: Family<Direction, Counter>,
     catch_up: CatchUpMetrics,
+    scrub: ScrubMetrics,
 }
 
 const ROLES: [(Role, &str); 4] = [
@@ -111,6 +113,7 @@ impl NodeMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let m = Self {
             catch_up: CatchUpMetrics::register(registry),
+            scrub: ScrubMetrics::register(registry),
             ..Self::default()
         };
         m.register_raft(registry);
@@ -217,6 +220,7 @@ impl NodeMetrics {
         self.overlay_bytes.set(figures.overlay_bytes);
         self.uptime_seconds.set(s.uptime_seconds);
         self.catch_up.set(&s.catch_up);
+        self.scrub.set(&s.scrub);
         set_direction(&self.node_api_bytes, traffic.received(), traffic.sent());
     }
 }

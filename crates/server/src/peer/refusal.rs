@@ -42,6 +42,7 @@ pub(super) fn rpc_to_wire(rpc: PeerRpc) -> WireRpc {
         PeerRpc::ReadIndex => WireRpc::ReadIndex,
         PeerRpc::Elect => WireRpc::Elect,
         PeerRpc::Report => WireRpc::Report,
+        PeerRpc::Rows => WireRpc::Rows,
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod catch_up;
 
-use pando_client::{ClusterStatus, NodeReport, NodeState, NodeStatus, Role};
+use pando_client::{ClusterStatus, NodeReport, NodeState, NodeStatus, Role, Scrub};
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
@@ -96,6 +96,11 @@ fn table(status: &ClusterStatus) -> String {
     );
     for report in &status.nodes {
         if let Ok(own) = &report.status
+            && let Some(line) = damage_line(&own.scrub)
+        {
+            text.push_str(&format!("\nnode {}: {line}", report.node));
+        }
+        if let Ok(own) = &report.status
             && let Some(last) = &own.catch_up.last
         {
             let line = catch_up::line(last);
@@ -103,6 +108,19 @@ fn table(status: &ClusterStatus) -> String {
         }
     }
     text
+}
+
+/// What there is to say about damage on disk, if there is any.
+fn damage_line(scrub: &Scrub) -> Option<String> {
+    if scrub.rebuilding {
+        return Some("its store is damaged and is being rebuilt".to_owned());
+    }
+    (scrub.damaged > 0).then(|| {
+        format!(
+            "{} damaged on disk, not served and being mended from other members",
+            output::plural(scrub.damaged, "row")
+        )
+    })
 }
 
 fn to_json(status: &ClusterStatus) -> Value {
@@ -160,6 +178,7 @@ fn own_account(s: &NodeStatus, put: &mut impl FnMut(&str, Value) -> Option<Value
         ("memory_bytes", json!(s.memory_bytes)),
         ("log", json!(s.log)),
         ("catch_up", json!(s.catch_up)),
+        ("scrub", json!(s.scrub)),
         ("version", json!(s.version)),
         ("uptime_seconds", json!(s.uptime_seconds)),
     ] {
@@ -185,6 +204,10 @@ mod tests {
             state,
             log: LogKept::default(),
             catch_up: CatchUp::default(),
+            scrub: Scrub {
+                damaged: node - 1,
+                ..Scrub::default()
+            },
             points: 3,
             point_bytes: 10,
             disk_bytes: 11,
@@ -258,6 +281,8 @@ mod tests {
             "abababab",
             "connection",
             "wrong root",
+            "node 2: 1 row damaged",
+            "node 3: 2 rows damaged",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
