@@ -12,7 +12,7 @@ RUN_TESTS := $(CARGO) test --lib --bins --tests
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix bench figures cluster-up cluster-down compose-check
+.PHONY: help demo test verify fix bench bench-sync figures cluster-up cluster-down compose-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ fix: ## format, and apply what clippy can repair by itself
 
 bench: ## micro-benchmarks of tree, search and frames
 	$(CARGO) bench --locked --package pando-benches
+
+bench-sync: ## full copy, log replay, Merkle delta side by side (POINTS=n, VECTORS=file; FULL=1: a million, needs 16 GiB)
+	$(CARGO) build --release --locked --package pando-cli --bin pando
+	target/release/pando bench sync --points $(if $(FULL),1000000,$(or $(POINTS),100000)) \
+	  $(if $(VECTORS),--vectors $(VECTORS)) --commit "$$(git describe --always --dirty)"
 
 figures: ## import rate, memory, start-up, catch-up (DATA=dir, default data/wordnet-10k)
 	$(CARGO) build --release --locked --package pando-cli --bin pando

@@ -3,6 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 use pando_server::ServeArgs;
 
+#[cfg(target_os = "linux")]
+use crate::commands::bench;
 use crate::commands::{cluster, collection, export, health, import, points, search};
 use crate::output::Format;
 use crate::{demo, exit, parse};
@@ -71,4 +73,8 @@ pub(crate) enum Task {
     Count(points::CountArgs),
     /// Run a cluster of three on real data: search, kill one, catch up by Merkle delta, verify
     Demo(demo::DemoArgs),
+    /// Measure how replicas catch up
+    #[cfg(target_os = "linux")]
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
 }

@@ -1,5 +1,7 @@
 //! The commands: parse, one or a few calls, print.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod collection;
 pub(crate) mod export;

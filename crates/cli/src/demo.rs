@@ -5,7 +5,6 @@
 
 mod data;
 mod drift;
-mod process;
 mod world;
 
 mod ask; // 3

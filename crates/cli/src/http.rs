@@ -83,18 +83,32 @@ impl Figures {
         Self(figures.collect())
     }
 
+    /// A figure, by its full name with labels.
+    pub(crate) fn value(&self, name: &str) -> anyhow::Result<f64> {
+        let value = self.0.get(name).copied();
+        value.with_context(|| format!("the node has no metric {name}"))
+    }
+
+    /// The value of a label, over all figures of this name.
+    pub(crate) fn by_label(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+        let of_name = self.0.iter().filter_map(|(key, value)| {
+            let labels = key.strip_prefix(name)?.strip_prefix('{')?;
+            let (_, rest) = labels.split_once(&format!("{label}=\""))?;
+            let (text, _) = rest.split_once('"')?;
+            Some((text.to_owned(), *value))
+        });
+        of_name.collect()
+    }
+
     /// A count, by its full name with labels.
     pub(crate) fn count(&self, name: &str) -> anyhow::Result<u64> {
-        let value = self
-            .0
-            .get(name)
-            .with_context(|| format!("the node has no metric {name}"))?;
+        let value = self.value(name)?;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "counts are whole, not negative, and far below 2^53"
         )]
-        let count = *value as u64;
+        let count = value as u64;
         Ok(count)
     }
 }
@@ -121,6 +135,9 @@ mod tests {
         );
         assert_eq!(figures.count("pando_points").expect("there"), 3);
         assert!(figures.count("pando_y").is_err());
+        let by_label = figures.by_label("pando_x_total", "direction");
+        assert_eq!(by_label, [("sent".to_owned(), 17.0)].into());
+        assert!(figures.by_label("pando_x", "direction").is_empty());
     }
 
     #[tokio::test]

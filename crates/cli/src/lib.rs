@@ -1,4 +1,4 @@
-//! The pando command: serve, cluster, collection, import, export, search, verify, demo.
+//! The pando command: serve, cluster, collection, import, export, search, verify, demo, bench.
 //!
 //! A thin shell over the SDK and the server: it parses, calls and prints. It is a library so that a test can
 //! wrap [`main`] in a binary of its own.
@@ -14,6 +14,7 @@ mod logs;
 mod output;
 mod parse;
 mod point_json;
+mod process;
 mod progress;
 mod readers;
 
@@ -23,6 +24,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::{Cli, Command, Task};
+#[cfg(target_os = "linux")]
+use commands::bench;
 use commands::{cluster, collection, export, health, import, points, search, serve};
 use context::Context;
 use exit::{Exit, Interrupted};
@@ -91,5 +94,7 @@ async fn perform(context: &Context, task: Task) -> anyhow::Result<()> {
         Task::Delete(args) => points::delete(context, args).await,
         Task::Count(args) => points::count(context, args).await,
         Task::Demo(args) => demo::run(context, args).await,
+        #[cfg(target_os = "linux")]
+        Task::Bench(command) => bench::run(context, command).await,
     }
 }

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::data::Data;
 use super::drift::Drifted;
 use super::fall_behind::{Behind, leave_behind, purge};
-use super::process::NodeProcess;
 use super::world::{LOOK_EVERY, PATIENCE, World};
 use crate::commands::cluster::promote;
 use crate::exit::Late;
 use crate::http::Figures;
 use crate::output;
+use crate::process::NodeProcess;
 use crate::progress;
 
 /// How long one look at a node's metrics may take.

@@ -5,9 +5,9 @@ use std::time::Instant;
 use pando_client::{ClusterStatus, NodeState};
 use serde_json::json;
 
-use super::process::NodeProcess;
 use super::world::{PATIENCE, World};
 use crate::commands::cluster::{caught_up, promote};
+use crate::process::{Launch, NodeProcess};
 
 const NODES: usize = 3;
 
@@ -15,7 +15,8 @@ pub(super) async fn run(world: &mut World) -> anyhow::Result<()> {
     world.step(1, "three nodes form a cluster")?;
     let begun = Instant::now();
     for number in 1..=NODES {
-        let node = NodeProcess::start(format!("node{number}"), world.root()).await?;
+        let node =
+            NodeProcess::start(format!("node{number}"), world.root(), Launch::default()).await?;
         let at = &node.at;
         world.say(format_args!(
             "   {} is up: gRPC {}, nodes {}, HTTP {}",

@@ -10,10 +10,10 @@ use pando_model::{CollectionName, NodeId};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use super::process::NodeProcess;
 use crate::context::Context;
 use crate::exit::Late;
 use crate::output::{self, Format};
+use crate::process::NodeProcess;
 
 /// Pause between two looks at a state that is waited for.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);

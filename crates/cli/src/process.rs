@@ -1,6 +1,9 @@
 //! A node as a child process of this program: started, killed, started again.
 //!
-//! A process never outlives its [`NodeProcess`]: dropping it kills the child, however the demo ends.
+//! A process never outlives its [`NodeProcess`]: dropping it kills the child, however the command ends.
+
+#[cfg(target_os = "linux")]
+mod control;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
@@ -13,21 +16,43 @@ use anyhow::Context as _;
 use crate::commands::serve::Announcement;
 use crate::exit::Late;
 
-/// How long a node may take to say that it is up.
+/// How long a node with little data may take to say that it is up.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Lines of its log that are told when it did not come up.
+const LAST_LINES: usize = 8;
+
+/// What a node is told besides where it listens and keeps its data.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// Further arguments of `pando serve`.
+    pub(crate) flags: Vec<String>,
+    /// How long it may take to say that it is up.
+    pub(crate) patience: Duration,
+}
+
+impl Default for Launch {
+    fn default() -> Self {
+        Self {
+            flags: Vec::new(),
+            patience: START_TIMEOUT,
+        }
+    }
+}
+
 /// A node and where it runs.
-pub(super) struct NodeProcess {
+pub(crate) struct NodeProcess {
     /// For people, and the name of its directory.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// What it said when it was up.
-    pub(super) at: Announcement,
+    pub(crate) at: Announcement,
     directory: PathBuf,
+    launch: Launch,
     running: Option<Running>,
 }
 
 struct Running {
-    _child: Killed,
+    child: Killed,
     /// Held open, so that the child can write to it.
     _stdout: BufReader<ChildStdout>,
 }
@@ -45,69 +70,71 @@ impl Drop for Killed {
 
 impl NodeProcess {
     /// Starts a node on free ports, with an empty directory under `root`. It waits to be made part of a cluster.
-    pub(super) async fn start(name: String, root: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(name: String, root: &Path, launch: Launch) -> anyhow::Result<Self> {
         let directory = root.join(&name);
         fs::create_dir_all(&directory)?;
         let free = "127.0.0.1:0";
-        let (running, at) = launch(&name, &directory, [free; 3]).await?;
+        let (running, at) = run(&name, &directory, [free; 3], &launch).await?;
         Ok(Self {
             name,
             at,
             directory,
+            launch,
             running: Some(running),
         })
     }
 
     /// Ends it at once, as a power failure would (SIGKILL).
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.running = None;
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
     /// Starts it again under its old addresses.
-    pub(super) async fn restart(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
         self.kill();
         let old = [
             self.at.api.clone(),
             self.at.node.clone(),
             self.at.http.clone(),
         ];
-        let (running, at) = launch(
-            &self.name,
-            &self.directory,
-            old.each_ref().map(String::as_str),
-        )
-        .await?;
+        let old = old.each_ref().map(String::as_str);
+        let (running, at) = run(&self.name, &self.directory, old, &self.launch).await?;
         self.running = Some(running);
         self.at = at;
         Ok(())
     }
 
     /// Deletes everything it had on disk but its log file.
-    pub(super) fn wipe(&mut self) -> io::Result<()> {
+    pub(crate) fn wipe(&mut self) -> io::Result<()> {
         self.kill();
         fs::remove_dir_all(self.directory.join("data"))
     }
 
     /// The end of its log.
-    pub(super) fn last_lines(&self, count: usize) -> String {
-        let log = fs::read_to_string(log_path(&self.directory)).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(count)..].join("\n")
+    pub(crate) fn last_lines(&self, count: usize) -> String {
+        last_lines(&self.directory, count)
     }
+}
+
+fn last_lines(directory: &Path, count: usize) -> String {
+    let log = fs::read_to_string(log_path(directory)).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 fn log_path(directory: &Path) -> PathBuf {
     directory.join("node.log")
 }
 
-async fn launch(
+async fn run(
     name: &str,
     directory: &Path,
     [api, node, http]: [&str; 3],
+    launch: &Launch,
 ) -> anyhow::Result<(Running, Announcement)> {
     let log = File::options()
         .create(true)
@@ -138,6 +165,7 @@ async fn launch(
             "--http-listen",
             http,
         ])
+        .args(&launch.flags)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log);
@@ -151,18 +179,20 @@ async fn launch(
         let mut line = String::new();
         stdout.read_line(&mut line).map(|_| (stdout, line))
     });
-    let late = || Late(format!("{name} did not come up within {START_TIMEOUT:?}"));
-    let (stdout, line) = tokio::time::timeout(START_TIMEOUT, first_line)
+    let patience = launch.patience;
+    let late = || Late(format!("{name} did not come up within {patience:?}"));
+    let (stdout, line) = tokio::time::timeout(patience, first_line)
         .await
         .map_err(|_| late())???;
     anyhow::ensure!(
         !line.is_empty(),
-        "{name} ended instead of coming up; see its log"
+        "{name} ended instead of coming up; the end of its log:\n{}",
+        last_lines(directory, LAST_LINES)
     );
     let at = serde_json::from_str(&line).with_context(|| format!("{name} said {line:?}"))?;
     Ok((
         Running {
-            _child: child,
+            child,
             _stdout: stdout,
         },
         at,

@@ -1,0 +1,149 @@
+//! `pando bench sync` at a small size, end to end: real nodes, the report, and that every row went the way it names.
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+const POINTS: u64 = 2_000;
+const DELTAS: [&str; 1] = ["walk"];
+
+#[test]
+fn every_row_went_the_way_it_names() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let out = dir.path().join("report");
+    let output = Command::new(env!("CARGO_BIN_EXE_pando"))
+        .args(["bench", "sync", "--output", "json", "--no-sizes"])
+        .args(["--points", &POINTS.to_string(), "--dim", "32"])
+        .args([
+            "--changed",
+            "0,0.01,50",
+            "--upserts",
+            "100",
+            "--upserts-seconds",
+            "1",
+        ])
+        .arg("--out")
+        .arg(&out)
+        .arg("--dir")
+        .arg(dir.path())
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let results: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+
+    // The command itself fails if a row took another path or roots differ; here, that the rows are there.
+    let rows = results["rows"].as_array().expect("rows");
+    all_rows_are_there(rows);
+    rows_are_what_they_claim(rows);
+    assert!(
+        results["writes"]["in_step"]["writes"]
+            .as_u64()
+            .expect("writes")
+            > 0
+    );
+    let targets = results["targets"].as_array().expect("targets");
+    assert!(
+        targets
+            .iter()
+            .any(|t| t["what"] == "equal replicas" && t["met"] == true)
+    );
+
+    let read = |extension: &str| {
+        let file = out.join(format!("sync-{POINTS}x32.{extension}"));
+        fs::read_to_string(file).expect("written")
+    };
+    let page = read("md");
+    for part in [
+        "## Targets",
+        "## Every catch-up",
+        "(sync-2000x32.svg)",
+        "0.01 % of 2000 points",
+    ] {
+        assert!(page.contains(part), "{part:?} is missing:\n{page}");
+    }
+    assert!(read("svg").starts_with("<svg") && read("json").contains("\"origin\""));
+    // Everything the nodes had is gone.
+    let left: Vec<_> = fs::read_dir(dir.path()).expect("readable").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+fn all_rows_are_there(rows: &[Value]) {
+    let kinds: BTreeSet<(String, u64, u64)> = rows
+        .iter()
+        .map(|row| {
+            let number = |key: &str| row[key].as_u64().expect("a number");
+            let method = row["method"].as_str().expect("a name").to_owned();
+            (method, number("changed"), number("times"))
+        })
+        .collect();
+    let kind = |method: &str, changed, times| (method.to_owned(), changed, times);
+    assert!(kinds.contains(&kind("full_copy", POINTS, 1)), "{kinds:?}");
+    for (changed, times) in [(20, 1), (20, 4)] {
+        assert!(kinds.contains(&kind("replay", changed, times)), "{kinds:?}");
+    }
+    for method in DELTAS {
+        for (changed, times) in [(0, 1), (10, 1), (20, 1), (20, 4), (1_000, 1)] {
+            assert!(kinds.contains(&kind(method, changed, times)), "{kinds:?}");
+        }
+    }
+}
+
+fn rows_are_what_they_claim(rows: &[Value]) {
+    for row in rows {
+        let (path, wire) = (&row["path"], row["bytes_in"].as_u64().expect("bytes"));
+        let changed = row["changed"].as_u64().expect("a number");
+        let rows_put = row["rows_put"].as_u64().expect("rows");
+        if row["method"] == "replay" {
+            assert!(path == "log" && rows_put == 0, "{row}");
+            assert!(row["entries"].as_u64().expect("entries") > 0, "{row}");
+        } else {
+            assert!(path != "log" && rows_put >= changed * 8 / 10, "{row}");
+        }
+        assert!(
+            wire > 0 && row["seconds"].as_f64().expect("seconds") > 0.0,
+            "{row}"
+        );
+    }
+
+    // Fewer bytes for fewer changes: what the whole thing is about.
+    let wire = |method: &str, changed: u64| {
+        let row = rows
+            .iter()
+            .find(|r| r["method"] == method && r["changed"] == changed);
+        row.expect("there")["bytes_in"].as_u64().expect("bytes")
+    };
+    for method in DELTAS {
+        assert!(wire(method, 0) < wire(method, 20), "{method}");
+        assert!(wire(method, 20) < wire(method, 1_000), "{method}");
+        assert!(
+            wire(method, 1_000) < 2 * wire("full_copy", POINTS),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_before_anything_starts() {
+    let refused = |args: &[&str], code: i32, text: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_pando"))
+            .args(["bench", "sync"])
+            .args(args)
+            .output()
+            .expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(text), "{told}");
+    };
+    refused(
+        &["--points", "10000000", "--dim", "16384"],
+        4,
+        "of memory are needed",
+    );
+    refused(&["--points", "5"], 2, "1000..=10000000");
+    refused(&["--changed", "101"], 2, "use 0 to 100");
+    refused(&["--vectors", "/nowhere.npy"], 2, "nowhere.npy");
+}
