@@ -15,7 +15,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pando_index::CollectionIndex;
 use pando_model::{
-    CollectionSchema, Filter, Metric, Payload, PointId, SearchQuery, Value, VectorName,
+    CollectionSchema, Filter, Metric, Payload, PointId, SearchQuery, Stamp, Value, VectorName,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -40,7 +40,7 @@ fn benches(c: &mut Criterion) {
         let vectors = BTreeMap::from([(VectorName::default(), vector(&mut rng, &schema))]);
         let tenth = Value::Int(i64::try_from(id % 10).unwrap());
         let payload = Payload(BTreeMap::from([("tenth".to_owned(), tenth)]));
-        index.upsert(PointId::Num(id), &vectors, payload.encode());
+        index.upsert(PointId::Num(id), Stamp::at(id), &vectors, payload.encode());
     }
     let queries: Vec<_> = (0..BATCH)
         .map(|_| SearchQuery::new(vector(&mut rng, &schema), 10))

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use pando_model::{
-    CollectionSchema, EncodedPayload, Filter, InvalidInput, PointId, SearchQuery, VectorName,
+    CollectionSchema, EncodedPayload, Filter, InvalidInput, PointId, SearchQuery, Stamp, VectorName,
 };
 use rayon::prelude::*;
 
@@ -16,11 +16,13 @@ use crate::exact::{self, Points};
 use crate::slab::Slab;
 use crate::top::Scored;
 
-/// Every point of one collection in memory: ids, canonical payload bytes, and one slab of rows per vector name.
+/// Every point of one collection in memory: ids, versions, canonical payload bytes, and one slab of rows per vector
+/// name.
 pub struct CollectionIndex {
     schema: CollectionSchema,
     slots: BTreeMap<PointId, usize>,
     ids: Vec<PointId>,
+    versions: Vec<Stamp>,
     payloads: Vec<EncodedPayload>,
     payload_bytes: usize,
     slabs: BTreeMap<VectorName, Slab>,
@@ -35,6 +37,7 @@ impl CollectionIndex {
             schema: schema.clone(),
             slots: BTreeMap::new(),
             ids: Vec::new(),
+            versions: Vec::new(),
             payloads: Vec::new(),
             payload_bytes: 0,
             slabs: (schema.vectors.iter())
@@ -67,6 +70,7 @@ impl CollectionIndex {
         // A B-tree's nodes are about two thirds full.
         let slots = self.slots.len() * size_of::<(PointId, usize)>() * 3 / 2;
         let lists = self.ids.capacity() * size_of::<PointId>()
+            + self.versions.capacity() * size_of::<Stamp>()
             + self.payloads.capacity() * size_of::<EncodedPayload>();
         let slabs: usize = self.slabs.values().map(Slab::memory_bytes).sum();
         (slots + lists + self.payload_bytes + slabs) as u64
@@ -79,6 +83,7 @@ impl CollectionIndex {
     pub fn upsert(
         &mut self,
         id: PointId,
+        version: Stamp,
         vectors: &BTreeMap<VectorName, Vec<f32>>,
         payload: EncodedPayload,
     ) {
@@ -90,10 +95,12 @@ impl CollectionIndex {
         self.payload_bytes += payload.as_bytes().len();
         if slot == self.ids.len() {
             self.ids.push(id);
+            self.versions.push(version);
             self.payloads.push(payload);
         } else {
             self.payload_bytes -= self.payloads[slot].as_bytes().len();
             self.payloads[slot] = payload;
+            self.versions[slot] = version;
         }
         for (name, slab) in &mut self.slabs {
             slab.set(slot, vectors.get(name).map(Vec::as_slice));
@@ -107,6 +114,7 @@ impl CollectionIndex {
         };
         self.payload_bytes -= self.payloads[slot].as_bytes().len();
         self.ids.swap_remove(slot);
+        self.versions.swap_remove(slot);
         self.payloads.swap_remove(slot);
         let last = self.ids.len();
         for slab in self.slabs.values_mut() {
@@ -121,9 +129,16 @@ impl CollectionIndex {
         }
         if self.ids.capacity() / 4 > self.ids.len() {
             self.ids.shrink_to(self.ids.len() * 2);
+            self.versions.shrink_to(self.versions.len() * 2);
             self.payloads.shrink_to(self.payloads.len() * 2);
         }
         true
+    }
+
+    /// A point's version.
+    #[must_use]
+    pub fn version(&self, id: PointId) -> Option<Stamp> {
+        self.slots.get(&id).map(|slot| self.versions[*slot])
     }
 
     /// A point's payload.

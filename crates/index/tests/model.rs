@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pando_index::{CollectionIndex, Scored};
 use pando_model::{
     CollectionSchema, Condition, EncodedPayload, Filter, Metric, Payload, PointId, SearchQuery,
-    Value, VectorName, VectorParams,
+    Stamp, Value, VectorName, VectorParams,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -290,7 +290,8 @@ proptest! {
             match write {
                 Write::Upsert { id: n, seed } => {
                     let (vectors, payload) = point(&schema, seed);
-                    index.upsert(id(n), &vectors, payload.clone());
+                    index.upsert(id(n), Stamp::at(seed), &vectors, payload.clone());
+                    assert_eq!(index.version(id(n)), Some(Stamp::at(seed)));
                     model.insert(id(n), (vectors, payload));
                 }
                 Write::Remove { id: n } => {

@@ -5,7 +5,8 @@ use std::path::Path;
 use npyz::half::f16;
 use pando_index::{CollectionIndex, Scored};
 use pando_model::{
-    CollectionSchema, EncodedPayload, Filter, Metric, Payload, PointId, SearchQuery, VectorName,
+    CollectionSchema, EncodedPayload, Filter, Metric, Payload, PointId, SearchQuery, Stamp,
+    VectorName,
 };
 use serde_json::json;
 
@@ -63,6 +64,7 @@ fn load() -> Set {
         schema.normalise(&name, &mut vector).expect("real vectors");
         index.upsert(
             PointId::Num(row as u64),
+            Stamp::at(1),
             &[(name.clone(), vector)].into(),
             payload(row),
         );

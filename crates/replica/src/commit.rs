@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pando_merkle::{Digest, Key, Leaf, Tree, replica_root};
-use pando_model::{CollectionName, Definition, LogPosition, Row, TreeId};
-use pando_storage::{Batch, RowAddress, StoredKey, codec};
+use pando_model::{CollectionName, Definition, LogPosition, Row, Stamp, TreeId};
+use pando_storage::{Batch, DigestRow, RowAddress, StoredKey, codec};
 
 use crate::applied::{Applied, StoredApplied};
 use crate::collection::{Collection, root_of};
@@ -29,6 +29,8 @@ struct RowChange<'a> {
     put: Option<(&'a Row, &'a Leaf)>,
     /// Whether a row is stored there now.
     replaces: bool,
+    /// That row, if it can be told: one that is damaged is written anew all the same.
+    previous: Option<DigestRow>,
 }
 
 impl Replica {
@@ -44,9 +46,7 @@ impl Replica {
         let (next, batch, applied) = {
             let state = self.state.read();
             let next = next(&state, &changes, &system_rows, position.index);
-            let rows = row_changes(&state, &changes, &system_rows);
-            self.views
-                .capture(self.store.as_ref(), self.rows, rows.iter().map(|r| r.at))?;
+            let rows = self.row_changes(&state, &changes, &system_rows)?;
             let mut batch = self.rows_batch(&rows)?;
             let applied = Applied {
                 position: Some(position),
@@ -72,26 +72,77 @@ impl Replica {
 
     fn rows_batch(&self, changes: &[RowChange<'_>]) -> Result<Batch, ReplicaError> {
         let mut batch = Batch::new();
-        for change in changes {
-            let chunks = if change.replaces {
-                match self.rows.digest(self.store.as_ref(), change.at) {
-                    Ok(digest) => digest.map_or(0, |d| d.chunks()),
-                    // Written anew, it is sound.
-                    Err(error) if error.is_rot() => 0,
-                    Err(error) => return Err(error.into()),
-                }
-            } else {
-                0
-            };
-            match change.put {
+        for RowChange {
+            at,
+            put,
+            replaces,
+            previous,
+        } in changes
+        {
+            match put {
                 Some((row, leaf)) => {
-                    self.rows.put(&mut batch, change.at, row, leaf, chunks)?;
+                    self.rows.put(&mut batch, *at, row, leaf)?;
                 }
-                None if change.replaces => self.rows.delete(&mut batch, change.at, chunks),
+                None if *replaces => self.rows.unlink(&mut batch, *at),
                 None => {}
+            }
+            let rewritten = |previous: &DigestRow| {
+                put.is_some_and(|(_, leaf)| leaf.digest == previous.digest())
+            };
+            // What a frozen view still reads stays, and goes with the view.
+            if let Some(previous) = previous
+                && !rewritten(previous)
+                && !self.views.capture(&mut batch, *at, previous)
+            {
+                self.rows.delete_content(&mut batch, *at, previous);
             }
         }
         Ok(batch)
+    }
+
+    fn row_changes<'a>(
+        &self,
+        state: &State,
+        changes: &'a Changes,
+        system_rows: &'a [(Key, Option<(Row, Leaf)>)],
+    ) -> Result<Vec<RowChange<'a>>, ReplicaError> {
+        let change = |tree: TreeId, key, put, replaces: bool| {
+            let at = RowAddress::new(tree, key);
+            let previous = match replaces {
+                true => match self.rows.digest(self.store.as_ref(), at) {
+                    Ok(previous) => previous,
+                    Err(error) if error.is_rot() => None,
+                    Err(error) => return Err(error.into()),
+                },
+                false => None,
+            };
+            Ok(RowChange {
+                at,
+                put,
+                replaces,
+                previous,
+            })
+        };
+        let system = system_rows.iter().map(|(key, put)| {
+            let put = put.as_ref().map(|(row, leaf)| (row, leaf));
+            change(TreeId::SYSTEM, *key, put, state.system.get(key).is_some())
+        });
+        let touched = changes.points.as_ref().and_then(|(tree, points)| {
+            let collection = state.collections.get(tree)?;
+            Some((*tree, collection, points))
+        });
+        let points = touched.into_iter().flat_map(|(tree, collection, points)| {
+            points.iter().map(move |point| {
+                let put = point.put.as_ref().map(|put| (&put.row, &put.leaf));
+                change(
+                    tree,
+                    point.key,
+                    put,
+                    collection.tree.get(&point.key).is_some(),
+                )
+            })
+        });
+        system.chain(points).collect()
     }
 }
 
@@ -160,33 +211,6 @@ fn next(
     }
 }
 
-fn row_changes<'a>(
-    state: &State,
-    changes: &'a Changes,
-    system_rows: &'a [(Key, Option<(Row, Leaf)>)],
-) -> Vec<RowChange<'a>> {
-    let mut rows = Vec::new();
-    for (key, put) in system_rows {
-        rows.push(RowChange {
-            at: RowAddress::new(TreeId::SYSTEM, *key),
-            put: put.as_ref().map(|(row, leaf)| (row, leaf)),
-            replaces: state.system.get(key).is_some(),
-        });
-    }
-    let Some((tree, points)) = &changes.points else {
-        return rows;
-    };
-    let Some(collection) = state.collections.get(tree) else {
-        return rows;
-    };
-    rows.extend(points.iter().map(|point| RowChange {
-        at: RowAddress::new(*tree, point.key),
-        put: point.put.as_ref().map(|put| (&put.row, &put.leaf)),
-        replaces: collection.tree.get(&point.key).is_some(),
-    }));
-    rows
-}
-
 /// Shows readers what was committed. Returns the collection that was dropped.
 fn show(state: &mut State, changes: Changes, next: Next, applied: Applied) -> Option<Collection> {
     for change in changes.system {
@@ -212,9 +236,10 @@ fn show(state: &mut State, changes: Changes, next: Next, applied: Applied) -> Op
             match point.put {
                 Some(put) => {
                     let record = put.record;
+                    let version = Stamp::from_bytes(put.row.version);
                     collection
                         .index
-                        .upsert(point.id, &record.vectors, record.payload);
+                        .upsert(point.id, version, &record.vectors, record.payload);
                 }
                 None => {
                     collection.index.remove(point.id);

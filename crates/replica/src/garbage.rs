@@ -1,4 +1,4 @@
-//! Garbage: what dropped views and dropped collections have left in storage.
+//! Garbage: what dropped views, installs and dropped collections have left in storage.
 //!
 //! It is cleared a few pages per entry applied, so that dropping a large collection costs no entry more than another.
 //! How much an entry clears depends on the log and on the views alone, not on how entries are batched. What a process
@@ -6,15 +6,21 @@
 
 use pando_merkle::Key;
 use pando_model::TreeId;
-use pando_storage::{Batch, Overlay, RowAddress, StorageError, StoredKey};
+use pando_storage::{
+    Batch, DigestRow, Laid, Overlay, OverlayId, RowAddress, StorageError, StoredKey,
+};
 
 use crate::error::ReplicaError;
+use crate::intent::Intent;
 use crate::replica::{Replica, Writer};
+use crate::stage::stage_overlay;
 use crate::state::State;
 
-/// Rows or keys cleared in one page.
+/// Rows of dropped collections cleared in one page.
 const PAGE: usize = 512;
-/// Pages cleared after each entry: more than one, so that garbage goes faster than entries can make it.
+/// Replaced rows cleared in one page: each asks who else reads it, and an entry may have to wait for that.
+const OVERLAY_PAGE: usize = 128;
+/// Pages cleared after each entry: more than an entry of usual points can make.
 const PAGES_PER_ENTRY: usize = 4;
 
 impl Replica {
@@ -43,8 +49,13 @@ impl Replica {
         let store = self.store.as_ref();
         while let Some(id) = writer.overlays.last() {
             let overlay = Overlay::new(self.options.group, *id);
-            if self.clear_page(|batch| overlay.clear_page(store, batch, PAGE))? {
+            if self
+                .clear_overlay_page(*id, |batch| overlay.take_page(store, batch, OVERLAY_PAGE))?
+            {
                 return Ok(true);
+            }
+            if *id == OverlayId::STAGE {
+                Intent::clear(store, self.options.group)?;
             }
             writer.overlays.pop();
         }
@@ -58,6 +69,47 @@ impl Replica {
             writer.dropped.remove(at);
         }
         Ok(false)
+    }
+
+    /// Clears a page of heads, and the content they name where nobody else reads it: it is not a row's, no living
+    /// view's, and not staged (unless it is the stage that is cleared).
+    pub(crate) fn clear_overlay_page(
+        &self,
+        cleared: OverlayId,
+        page: impl FnOnce(&mut Batch) -> Result<Vec<(RowAddress, Laid<DigestRow>)>, StorageError>,
+    ) -> Result<bool, ReplicaError> {
+        let store = self.store.as_ref();
+        let stage = stage_overlay(self);
+        let mut batch = Batch::new();
+        let page = page(&mut batch)?;
+        for (at, laid) in &page {
+            let Laid::Put(digest) = laid else { continue };
+            let staged = match stage.head(store, *at)? {
+                Some(Laid::Put(staged)) if cleared != OverlayId::STAGE => Some(staged),
+                Some(_) | None => None,
+            };
+            if staged.is_none_or(|staged| staged.digest() != digest.digest()) {
+                self.delete_unread(&mut batch, *at, digest)?;
+            }
+        }
+        store.apply(batch)?;
+        Ok(!page.is_empty())
+    }
+
+    /// Adds the deletes of content that is neither a row's nor a living view's. By the writer: nobody else makes it one.
+    pub(crate) fn delete_unread(
+        &self,
+        batch: &mut Batch,
+        at: RowAddress,
+        digest: &DigestRow,
+    ) -> Result<(), ReplicaError> {
+        let row = self.rows.digest(self.store.as_ref(), at)?;
+        if row.is_none_or(|row| row.digest() != digest.digest())
+            && !self.views.reads(at, &digest.digest())
+        {
+            self.rows.delete_content(batch, at, digest);
+        }
+        Ok(())
     }
 
     fn clear_page(

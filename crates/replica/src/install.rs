@@ -1,15 +1,18 @@
 //! Install: the staged delta becomes the state.
 //!
 //! From the moment the intent says APPLYING there is no way back, and none is needed: the new state is committed by
-//! the cluster, and everything it takes is durable here.
+//! the cluster, and everything it takes is durable here. Storage changes first: content is there since it was staged,
+//! so a row is replaced by writing its digest row, and readers go on from the old trees, indexes and content, which
+//! stays until the install is over. Then memory changes, in one step if the delta is small enough to be held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use pando_merkle::{Key, Leaf, Tree, diff};
-use pando_model::{PointId, TreeId};
-use pando_storage::{Batch, DigestRow, Laid, Overlay, RowAddress, StoredKey, StoredRow, codec};
+use pando_merkle::{Change, Key, Leaf, Tree};
+use pando_model::{PointId, Record, Stamp, TreeId};
+use pando_storage::{Batch, DigestRow, Laid, Overlay, OverlayId, RowAddress, StoredKey, codec};
 
 use crate::applied::{Applied, StoredApplied};
 use crate::catalogue::Catalogue;
@@ -17,21 +20,30 @@ use crate::collection::{Collection, point_of, root_of};
 use crate::error::ReplicaError;
 use crate::intent::{Intent, Phase};
 use crate::replica::{Replica, Writer};
-use crate::stage::{StagedDelta, check_not_behind, check_stage, stage_overlay};
+use crate::stage::{StagedDelta, changes, check_not_behind, check_stage, stage_overlay};
 use crate::state::State;
 
-/// The stage is applied in batches of about this many bytes, each shown before the next.
-pub(crate) const INSTALL_BATCH_BYTES: usize = 2 << 20;
+/// Rows changed in storage by one batch. Few under test, so that an install has a middle.
+pub(crate) const INSTALL_BATCH_ROWS: usize = if cfg!(test) { 16 } else { 512 };
+/// New rows of this many bytes in all are held in memory, so that readers wait only while they are shown; a larger
+/// delta is shown in parts of this size, and readers are refused meanwhile.
+const SHOW_BYTES_MAX: u64 = 64 << 20;
 /// Keys or rows cleared per batch.
 const CLEAR_PAGE: usize = 1024;
 
-/// A row as it was installed.
-struct Installed {
+/// A row as it is to be shown.
+struct Shown {
+    tree: TreeId,
     key: Key,
-    /// What is stored now; `None`: nothing.
-    put: Option<StoredRow>,
-    /// Id of the row stored before.
+    put: Option<Put>,
+    /// Id of the row there before.
     previous: Option<Vec<u8>>,
+}
+
+struct Put {
+    leaf: Leaf,
+    /// None in the system tree, whose rows are shown as the catalogue.
+    point: Option<(PointId, Stamp, Record)>,
 }
 
 impl Replica {
@@ -53,8 +65,8 @@ impl Replica {
         }
         // The intent stays if this fails: the log may be purged up to it already, and without the intent the next
         // start would find a state that nothing leads on from, and no word of why.
-        if index != delta.base {
-            check_stage(self, &current, &delta.trees)?;
+        if index != delta.base && check_stage(self, &current, &delta.trees)?.is_void() {
+            self.clear_overlay(OverlayId::STAGE)?;
         }
         let StagedDelta {
             applied,
@@ -73,13 +85,16 @@ impl Replica {
             self.store.apply(batch)?;
             self.store.flush()?;
             fail::fail_point!("install::applying");
-            self.installing.store(true, Ordering::Release);
-            self.install_trees(&current, &target, &catalogue, &applied)?;
-            let gone = self.show_installed(&mut writer, catalogue, &applied)?;
-            self.installing.store(false, Ordering::Release);
+            self.install_storage(&current, &target, &applied)?;
+            let gone = self.install_memory(&mut writer, &current, &target, catalogue, &applied)?;
             drop(gone);
             fail::fail_point!("install::clear");
-            self.clear_stage()
+            Intent::clear(self.store.as_ref(), self.options.group)?;
+            // A stage without an intent is only something to clear.
+            writer
+                .overlays
+                .extend([OverlayId::REPLACED, OverlayId::STAGE]);
+            Ok(self.store.flush()?)
         })?;
         Ok(applied)
     }
@@ -102,168 +117,160 @@ impl Replica {
         Ok(())
     }
 
-    /// Makes storage, trees and indexes those of the new state, and storage durable.
-    fn install_trees(
+    /// Makes storage that of the new state, and durable.
+    fn install_storage(
         &self,
         current: &BTreeMap<TreeId, Tree>,
         target: &BTreeMap<TreeId, Tree>,
-        catalogue: &Catalogue,
         applied: &Applied,
     ) -> Result<(), ReplicaError> {
-        // Waits for readers that came before `installing` was set; none comes in afterwards.
-        self.prepare_collections(catalogue);
-        let none = Tree::new();
-        for (id, tree) in target {
-            self.install_tree(*id, current.get(id).unwrap_or(&none), tree, applied.index())?;
-        }
-        let mut meta = Batch::new();
-        meta.put(
-            StoredKey::Meta.encode(self.options.group),
-            codec::encode(&StoredApplied::from(applied)),
-        );
-        self.store.apply(meta)?;
-        Ok(self.store.flush()?)
-    }
-
-    /// Makes room for collections that are new; those that go are dropped from memory when all is installed.
-    fn prepare_collections(&self, catalogue: &Catalogue) {
-        let mut state = self.state.write();
-        for definition in catalogue.collections.values() {
-            let fresh = || Collection::new(Arc::clone(definition));
-            state
-                .collections
-                .entry(definition.tree)
-                .or_insert_with(fresh);
-        }
-    }
-
-    fn install_tree(
-        &self,
-        id: TreeId,
-        current: &Tree,
-        target: &Tree,
-        index: u64,
-    ) -> Result<(), ReplicaError> {
-        let mut batch = Batch::new();
-        let mut installed = Vec::new();
-        for change in diff(current, target) {
-            let at = RowAddress::new(id, change.key);
+        let (mut batch, mut rows) = (Batch::new(), 0);
+        for (tree, change) in changes(current, target) {
+            let at = RowAddress::new(tree, change.key);
             let put = match change.to {
-                Some(to) => Some(self.staged_row(at, &to)?),
+                Some(to) => Some(self.staged_digest(at, &to)?),
                 None => None,
             };
-            let previous = self.install_row(&mut batch, at, put.as_ref(), index)?;
-            installed.push(Installed {
-                key: change.key,
-                put,
-                previous,
-            });
-            if batch.bytes() >= INSTALL_BATCH_BYTES {
+            self.install_row(&mut batch, at, put.as_ref(), applied.index())?;
+            rows += 1;
+            if rows % INSTALL_BATCH_ROWS == 0 {
                 self.store.apply(std::mem::take(&mut batch))?;
-                self.show_rows(id, std::mem::take(&mut installed), index)?;
                 fail::fail_point!("install::mid");
             }
         }
-        self.store.apply(batch)?;
-        self.show_rows(id, installed, index)?;
+        self.store.apply(std::mem::take(&mut batch))?;
         fail::fail_point!("install::mid");
-        Ok(())
+        batch.put(
+            StoredKey::Meta.encode(self.options.group),
+            codec::encode(&StoredApplied::from(applied)),
+        );
+        self.store.apply(batch)?;
+        Ok(self.store.flush()?)
     }
 
-    fn staged_row(&self, at: RowAddress, leaf: &Leaf) -> Result<StoredRow, ReplicaError> {
-        match stage_overlay(self).get(self.store.as_ref(), at)? {
-            Some(Laid::Put(stored)) if stored.leaf.digest == leaf.digest => Ok(stored),
+    fn staged_digest(&self, at: RowAddress, leaf: &Leaf) -> Result<DigestRow, ReplicaError> {
+        match stage_overlay(self).head(self.store.as_ref(), at)? {
+            Some(Laid::Put(staged)) if staged.digest() == leaf.digest => Ok(staged),
             _ => Err(ReplicaError::StageMismatch {
                 detail: format!("row {:?} of tree {} is not staged", at.key, at.tree),
             }),
         }
     }
 
-    /// Adds to a batch what makes the stored row the staged one; also used to roll forward. Returns the id of the row
-    /// that was stored there.
+    /// Adds to a batch what makes the stored row the staged one; also used to roll forward. Done twice it comes to the
+    /// same. The content of the row before stays, for readers of the old state, and is noted down to be cleared.
     pub(crate) fn install_row(
         &self,
         batch: &mut Batch,
         at: RowAddress,
-        put: Option<&StoredRow>,
-        index: u64,
-    ) -> Result<Option<Vec<u8>>, ReplicaError> {
-        let previous = self.rows.digest(self.store.as_ref(), at)?;
-        let chunks = previous.as_ref().map_or(0, DigestRow::chunks);
-        match put {
-            Some(stored) => {
-                let leaf = Leaf {
-                    index,
-                    ..stored.leaf
-                };
-                self.rows.put(batch, at, &stored.row, &leaf, chunks)?;
-            }
-            None if previous.is_some() => self.rows.delete(batch, at, chunks),
-            None => {}
-        }
-        Ok(previous.map(|digest| digest.id))
-    }
-
-    /// Brings the rows of one batch into the tree and the index.
-    fn show_rows(
-        &self,
-        id: TreeId,
-        installed: Vec<Installed>,
+        put: Option<&DigestRow>,
         index: u64,
     ) -> Result<(), ReplicaError> {
-        let mut state = self.state.write();
-        let State {
-            collections,
-            system,
-            ..
-        } = &mut *state;
-        let mut collection = collections.get_mut(&id);
-        for Installed { key, put, previous } in installed {
-            let tree = collection.as_mut().map_or(&mut *system, |c| &mut c.tree);
-            match &put {
-                Some(stored) => tree.insert(
-                    key,
-                    Leaf {
-                        index,
-                        ..stored.leaf
-                    },
-                ),
-                None => tree.remove(&key, index),
-            };
-            let Some(collection) = &mut collection else {
-                continue;
-            };
-            match (put, previous) {
-                (Some(stored), _) => {
-                    let (point, record) = point_of(&collection.definition, key, &stored.row)?;
-                    collection
-                        .index
-                        .upsert(point, &record.vectors, record.payload);
-                }
-                (None, Some(previous)) => {
-                    let point = PointId::from_bytes(&previous);
-                    collection
-                        .index
-                        .remove(point.map_err(|source| ReplicaError::Row {
-                            tree: id,
-                            key,
-                            source,
-                        })?);
-                }
-                (None, None) => {}
-            }
+        let previous = self.rows.digest(self.store.as_ref(), at)?;
+        match put {
+            Some(staged) => self.rows.link(batch, at, &staged.at_index(index)),
+            None if previous.is_some() => self.rows.unlink(batch, at),
+            None => {}
+        }
+        let kept = put.map(DigestRow::digest);
+        if let Some(previous) = previous.filter(|previous| Some(previous.digest()) != kept) {
+            let replaced = Overlay::new(self.options.group, OverlayId::REPLACED);
+            replaced.put(batch, at, &previous);
         }
         Ok(())
+    }
+
+    /// Makes trees, indexes and catalogue those of the new state. Returns the collections that are gone.
+    fn install_memory(
+        &self,
+        writer: &mut Writer,
+        current: &BTreeMap<TreeId, Tree>,
+        target: &BTreeMap<TreeId, Tree>,
+        catalogue: Catalogue,
+        applied: &Applied,
+    ) -> Result<Vec<Collection>, ReplicaError> {
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        for (tree, change) in changes(current, target) {
+            bytes += change.to.map_or(0, |to| u64::from(to.bytes));
+            part.push(self.shown(&catalogue, tree, &change, applied.index())?);
+            if bytes >= SHOW_BYTES_MAX {
+                // From here on what readers would see is a mixture.
+                self.installing.store(true, Ordering::Release);
+                let mut state = self.state.write();
+                prepare_collections(&mut state, &catalogue);
+                show_rows(&mut state, std::mem::take(&mut part), applied.index())?;
+                bytes = 0;
+            }
+        }
+        let begun = Instant::now();
+        let gone = {
+            let mut state = self.state.write();
+            prepare_collections(&mut state, &catalogue);
+            show_rows(&mut state, part, applied.index())?;
+            self.show_installed(&mut state, writer, catalogue, applied)?
+        };
+        self.installing.store(false, Ordering::Release);
+        tracing::debug!(index = applied.index(), took = ?begun.elapsed(), "the new state is shown");
+        Ok(gone)
+    }
+
+    /// Reads what a change puts.
+    fn shown(
+        &self,
+        catalogue: &Catalogue,
+        tree: TreeId,
+        change: &Change,
+        index: u64,
+    ) -> Result<Shown, ReplicaError> {
+        let (key, at) = (change.key, RowAddress::new(tree, change.key));
+        let definition = catalogue.collections.values().find(|d| d.tree == tree);
+        let put = match (change.to, definition) {
+            (None, _) => None,
+            (Some(to), None) => Some(Put {
+                leaf: Leaf { index, ..to },
+                point: None,
+            }),
+            (Some(to), Some(definition)) => {
+                let digest = self.staged_digest(at, &to)?;
+                let stored = self.rows.read(self.store.as_ref(), at, digest)?;
+                let (id, record) = point_of(definition, key, &stored.row)?;
+                Some(Put {
+                    leaf: Leaf { index, ..to },
+                    point: Some((id, Stamp::from_bytes(stored.row.version), record)),
+                })
+            }
+        };
+        let gone = change.to.is_none() && change.from.is_some() && tree != TreeId::SYSTEM;
+        let previous = match gone {
+            true => self.replaced_id(at)?,
+            false => None,
+        };
+        Ok(Shown {
+            tree,
+            key,
+            put,
+            previous,
+        })
+    }
+
+    /// The id of a row that this install has deleted.
+    fn replaced_id(&self, at: RowAddress) -> Result<Option<Vec<u8>>, ReplicaError> {
+        let replaced = Overlay::new(self.options.group, OverlayId::REPLACED);
+        match replaced.head(self.store.as_ref(), at)? {
+            Some(Laid::Put(previous)) => Ok(Some(previous.id)),
+            Some(Laid::Delete) | None => Ok(None),
+        }
     }
 
     /// The new state is whole: checks its root, and shows it. Returns the collections that are gone.
     fn show_installed(
         &self,
+        state: &mut State,
         writer: &mut Writer,
         catalogue: Catalogue,
         applied: &Applied,
     ) -> Result<Vec<Collection>, ReplicaError> {
-        let mut state = self.state.write();
         let kept: BTreeSet<TreeId> = catalogue.collections.values().map(|d| d.tree).collect();
         let gone: BTreeMap<TreeId, Collection> = state
             .collections
@@ -291,15 +298,73 @@ impl Replica {
         Ok(gone.into_values().collect())
     }
 
-    /// Removes the intent and the stage, in this order: a stage without an intent is only something to resume.
+    /// Removes what an install has left, then its intent.
     pub(crate) fn clear_stage(&self) -> Result<(), ReplicaError> {
+        self.clear_overlay(OverlayId::REPLACED)?;
+        self.clear_overlay(OverlayId::STAGE)?;
         Intent::clear(self.store.as_ref(), self.options.group)?;
-        self.store.flush()?;
-        self.clear_overlay(&stage_overlay(self))
+        Ok(self.store.flush()?)
     }
 
-    /// Removes all that is in an overlay.
-    pub(crate) fn clear_overlay(&self, overlay: &Overlay) -> Result<(), ReplicaError> {
-        self.clear_pages(|batch| overlay.clear_page(self.store.as_ref(), batch, CLEAR_PAGE))
+    /// Removes what a finished install has left, if anything is left.
+    pub(crate) fn clear_installed(&self, writer: &mut Writer) -> Result<(), ReplicaError> {
+        if writer.overlays.contains(&OverlayId::STAGE) {
+            writer.overlays.retain(|id| *id != OverlayId::STAGE && *id != OverlayId::REPLACED);
+            self.clear_stage()?;
+        }
+        Ok(())
     }
+
+    /// Removes all that is in an overlay, with the content that nobody else reads. By the writer.
+    pub(crate) fn clear_overlay(&self, id: OverlayId) -> Result<(), ReplicaError> {
+        let (overlay, store) = (Overlay::new(self.options.group, id), self.store.as_ref());
+        while self.clear_overlay_page(id, |batch| overlay.take_page(store, batch, CLEAR_PAGE))? {}
+        Ok(())
+    }
+}
+
+/// Makes room for collections that are new; those that go are dropped when all is installed.
+fn prepare_collections(state: &mut State, catalogue: &Catalogue) {
+    for definition in catalogue.collections.values() {
+        let fresh = || Collection::new(Arc::clone(definition));
+        state
+            .collections
+            .entry(definition.tree)
+            .or_insert_with(fresh);
+    }
+}
+
+/// Brings rows into the trees and the indexes.
+fn show_rows(state: &mut State, rows: Vec<Shown>, index: u64) -> Result<(), ReplicaError> {
+    for Shown {
+        tree: id,
+        key,
+        put,
+        previous,
+    } in rows
+    {
+        let mut collection = state.collections.get_mut(&id);
+        let tree = collection
+            .as_mut()
+            .map_or(&mut state.system, |c| &mut c.tree);
+        match &put {
+            Some(put) => tree.insert(key, put.leaf),
+            None => tree.remove(&key, index),
+        };
+        let Some(collection) = collection else {
+            continue;
+        };
+        if let Some((point, version, record)) = put.and_then(|put| put.point) {
+            (collection.index).upsert(point, version, &record.vectors, record.payload);
+        } else if let Some(previous) = previous {
+            let point = PointId::from_bytes(&previous);
+            let point = point.map_err(|source| ReplicaError::Row {
+                tree: id,
+                key,
+                source,
+            })?;
+            collection.index.remove(point);
+        }
+    }
+    Ok(())
 }

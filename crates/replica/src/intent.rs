@@ -15,6 +15,8 @@ pub(crate) enum Phase {
     Staged,
     /// The stage is being applied. The state may be a mixture; only going on makes it whole.
     Applying,
+    /// All is applied. What is left of the stage and of the rows replaced is still to be cleared.
+    Installed,
 }
 
 /// What is to be installed.

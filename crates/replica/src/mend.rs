@@ -92,7 +92,8 @@ impl Replica {
             return Ok(Mended::Wrong);
         }
         let at = wanted.at;
-        let _writer = self.writer()?;
+        // Loading may wait for this row.
+        let writer = self.writer_unloaded()?;
         let leaf = self.state.read().leaf(at).copied();
         let Some(leaf) = leaf.filter(|leaf| leaf.digest == wanted.digest) else {
             // Written anew since, or gone: if what is there now is damaged, it is found again.
@@ -104,9 +105,11 @@ impl Replica {
             return Ok(Mended::NotNeeded);
         }
         let mut batch = Batch::new();
-        self.rows.put(&mut batch, at, row, &leaf, 0)?;
+        self.rows.put(&mut batch, at, row, &leaf)?;
         self.store.apply(batch)?;
         self.damage.mended(at);
+        drop(writer);
+        self.load_mended(at, row, leaf)?;
         Ok(Mended::Written)
     }
 

@@ -1,41 +1,62 @@
-//! Start: the trees and indexes are rebuilt from the stored rows, and the root decides whether they are served.
+//! Start: the trees are rebuilt from the stored digests, and the root decides whether they are trusted. Vectors and
+//! payloads are loaded afterwards (`load`).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use pando_merkle::{Key, Leaf};
-use pando_model::{Definition, PointId, Record, TreeId};
-use pando_storage::{KvStore, Rows, StoredKey, StoredRow, codec};
+use pando_merkle::{Key, Leaf, Tree};
+use pando_model::TreeId;
+use pando_storage::{KvStore, Rows, StoredKey, codec};
 use pando_sync::row_bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::applied::{Applied, StoredApplied};
-use crate::collection::{Collection, point_of, root_of};
+use crate::collection::{Collection, root_of};
 use crate::damage::Damage;
 use crate::error::ReplicaError;
+use crate::load::Loading;
 use crate::options::ReplicaOptions;
+use crate::ranges::{KeyRange, key_ranges};
 use crate::replica::{Replica, Writer};
 use crate::scrub::Kept;
 use crate::state::State;
 use crate::system_row::SystemRow;
 use crate::view::Views;
 
-/// Rows read per page.
-const PAGE: usize = 1024;
-/// Most threads that read rows.
-const PARTS_MAX: usize = 8;
+/// Digest rows read per page.
+const PAGE: usize = 4096;
 
-/// A point as it was read.
-type Loaded = (Key, Leaf, PointId, Record);
+/// Leaves as they were read, in key order; or why they cannot be.
+type Page = Result<Vec<(Key, Leaf)>, ReplicaError>;
 
 impl Replica {
-    /// Opens the replica kept in a store. `log_purged` is the highest index purged from the Raft log: it decides what
-    /// an interrupted install becomes.
+    /// Opens the replica kept in a store, whole: [`Replica::open_trees`], then [`Replica::load`].
+    ///
+    /// # Errors
+    /// As these; and [`ReplicaError::Damaged`] when a row cannot be loaded.
+    pub fn open(
+        store: Arc<dyn KvStore>,
+        options: ReplicaOptions,
+        log_purged: Option<u64>,
+    ) -> Result<Self, ReplicaError> {
+        let replica = Self::open_trees(store, options, log_purged)?;
+        replica.load()?;
+        match replica.unloaded().first() {
+            Some(at) => Err(ReplicaError::Damaged {
+                tree: at.tree,
+                key: at.key,
+            }),
+            None => Ok(replica),
+        }
+    }
+
+    /// Opens the trees of the replica kept in a store. Until [`Replica::load`] has ended, reads are refused and writes
+    /// wait. `log_purged` is the highest index purged from the Raft log: it decides what an interrupted install becomes.
     ///
     /// # Errors
     /// [`ReplicaError::RootMismatch`] when the rows are not those that were stored; storage errors.
-    pub fn open(
+    pub fn open_trees(
         store: Arc<dyn KvStore>,
         options: ReplicaOptions,
         log_purged: Option<u64>,
@@ -47,6 +68,8 @@ impl Replica {
             rows: Rows::new(options.group),
             options,
             writer: Mutex::new(Writer::default()),
+            loaded: Condvar::new(),
+            loading: Loading::default(),
             latest: RwLock::new(State::empty().applied),
             state: RwLock::new(State::empty()),
             views: Views::new(options.group, options.overlay_bytes_max),
@@ -54,33 +77,27 @@ impl Replica {
             installing: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
         };
-        replica.clear_views()?;
         replica.recover_install(log_purged)?;
-        let state = replica.load()?;
+        replica.clear_leftovers()?;
+        let state = replica.rebuild()?;
         replica.writer.lock().dropped = replica.orphans(&state)?;
+        replica.loading.expect(state.totals().0);
         *replica.latest.write() = state.applied.clone();
         *replica.state.write() = state;
         Ok(replica)
     }
 
-    fn load(&self) -> Result<State, ReplicaError> {
+    fn rebuild(&self) -> Result<State, ReplicaError> {
         let mut state = State::empty();
         if let Some(applied) = self.stored_applied()? {
             state.applied = applied;
         }
         let index = state.applied.index();
-        self.for_each_row(TreeId::SYSTEM, index, |key, stored| {
-            state.system.insert(key, stored.leaf);
-            let row = SystemRow::from_row(&stored.row);
-            let tree = TreeId::SYSTEM;
-            state
-                .catalogue
-                .put(row.map_err(|source| ReplicaError::Row { tree, key, source })?);
-            Ok(())
-        })?;
+        self.read_system(&mut state, index)?;
         for definition in state.catalogue.collections.values() {
-            let collection =
-                self.load_collection(Collection::new(Arc::clone(definition)), index)?;
+            let mut collection = Collection::new(Arc::clone(definition));
+            collection.tree = self.rebuild_tree(definition.tree, index)?;
+            collection.root = root_of(definition, &collection.tree);
             state.collections.insert(definition.tree, collection);
         }
         let (found, expected) = (state.compute_root(), state.applied.root);
@@ -104,56 +121,71 @@ impl Replica {
         codec::decode::<StoredApplied>(&bytes)?.try_into().map(Some)
     }
 
-    /// Reading, checking and decoding take most of a start, so they are shared out by key; the tree and the index
-    /// are filled by one.
-    fn load_collection(
-        &self,
-        mut collection: Collection,
-        index: u64,
-    ) -> Result<Collection, ReplicaError> {
-        let definition = Arc::clone(&collection.definition);
-        let parts = std::thread::available_parallelism().map_or(1, |n| n.get().min(PARTS_MAX));
+    /// Reads the rows of the system tree, which are few.
+    fn read_system(&self, state: &mut State, index: u64) -> Result<(), ReplicaError> {
+        let tree = TreeId::SYSTEM;
+        let mut after = None;
+        loop {
+            let page = self.rows.page(self.store.as_ref(), tree, after, PAGE)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            after = Some(*last);
+            for (key, stored) in page {
+                if stored.leaf.index > index
+                    || u64::from(stored.leaf.bytes) != row_bytes(&stored.row)
+                {
+                    return Err(ReplicaError::Damaged { tree, key });
+                }
+                state.system.insert(key, stored.leaf);
+                let row = SystemRow::from_row(&stored.row);
+                let row = row.map_err(|source| ReplicaError::Row { tree, key, source })?;
+                state.catalogue.put(row);
+            }
+        }
+    }
+
+    /// A tree from its digest rows. Reading and decoding them takes longer than the tree, so it is shared out by key.
+    fn rebuild_tree(&self, id: TreeId, index: u64) -> Result<Tree, ReplicaError> {
+        let mut tree = Tree::new();
+        let parts = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             let (tx, rx) = sync_channel(parts);
             for keys in key_ranges(parts) {
-                let (tx, definition) = (tx.clone(), &definition);
-                scope.spawn(move || self.read_points(definition, index, keys, &tx));
+                let tx = tx.clone();
+                scope.spawn(move || self.read_leaves(id, index, keys, &tx));
             }
             drop(tx);
             for page in rx {
-                for (key, leaf, id, record) in page? {
-                    collection.tree.insert(key, leaf);
-                    (collection.index).upsert(id, &record.vectors, record.payload);
+                for (key, leaf) in page? {
+                    tree.insert(key, leaf);
                 }
             }
             Ok::<_, ReplicaError>(())
         })?;
-        collection.root = root_of(&collection.definition, &collection.tree);
-        Ok(collection)
+        Ok(tree)
     }
 
-    /// Sends the points of a range of keys in pages, then nothing more; or an error, then nothing more.
-    fn read_points(
-        &self,
-        definition: &Definition,
-        index: u64,
-        keys: KeyRange,
-        pages: &SyncSender<Result<Vec<Loaded>, ReplicaError>>,
-    ) {
+    /// Sends the leaves of a range of keys in pages, then nothing more; or an error, then nothing more. The log index,
+    /// which no digest covers, is checked here: recovery goes by it.
+    fn read_leaves(&self, tree: TreeId, index: u64, keys: KeyRange, pages: &SyncSender<Page>) {
         let mut after = keys.after;
         loop {
-            let page = self.page(definition.tree, index, after);
-            let page = page.and_then(|rows| {
+            let page = self
+                .rows
+                .digest_page(self.store.as_ref(), tree, after, PAGE);
+            let page = page.map_err(ReplicaError::from).and_then(|rows| {
                 let rows = rows.into_iter();
-                rows.take_while(|(key, _)| keys.last.is_none_or(|last| *key <= last))
-                    .map(|(key, stored)| {
-                        let (id, record) = point_of(definition, key, &stored.row)?;
-                        Ok((key, stored.leaf, id, record))
+                rows.take_while(|(key, _)| keys.holds(key))
+                    .map(|(key, digest)| match digest.leaf() {
+                        leaf if leaf.index <= index => Ok((key, leaf)),
+                        _ => Err(ReplicaError::Damaged { tree, key }),
                     })
-                    .collect::<Result<Vec<Loaded>, _>>()
+                    .collect()
             });
-            if let Ok(rows) = &page {
-                let Some((last, ..)) = rows.last() else {
+            let page: Page = page;
+            if let Ok(leaves) = &page {
+                let Some((last, _)) = leaves.last() else {
                     return;
                 };
                 after = Some(*last);
@@ -165,58 +197,4 @@ impl Replica {
             }
         }
     }
-
-    /// Reads every row of a tree, checked.
-    fn for_each_row(
-        &self,
-        tree: TreeId,
-        index: u64,
-        mut visit: impl FnMut(Key, StoredRow) -> Result<(), ReplicaError>,
-    ) -> Result<(), ReplicaError> {
-        let mut after = None;
-        loop {
-            let page = self.page(tree, index, after)?;
-            let Some((last, _)) = page.last() else {
-                return Ok(());
-            };
-            after = Some(*last);
-            for (key, stored) in page {
-                visit(key, stored)?;
-            }
-        }
-    }
-
-    /// A page of rows, checked against their digests. The hints, which no digest covers, are checked too: the planner
-    /// goes by sizes, and recovery by indexes.
-    fn page(
-        &self,
-        tree: TreeId,
-        index: u64,
-        after: Option<Key>,
-    ) -> Result<Vec<(Key, StoredRow)>, ReplicaError> {
-        let page = self.rows.page(self.store.as_ref(), tree, after, PAGE)?;
-        let sound = |stored: &StoredRow| {
-            u64::from(stored.leaf.bytes) == row_bytes(&stored.row) && stored.leaf.index <= index
-        };
-        match page.iter().find(|(_, stored)| !sound(stored)) {
-            Some((key, _)) => Err(ReplicaError::Damaged { tree, key: *key }),
-            None => Ok(page),
-        }
-    }
-}
-
-/// Some of a tree's keys: all behind `after`, up to and with `last`.
-struct KeyRange {
-    after: Option<Key>,
-    last: Option<Key>,
-}
-
-/// All keys in so many ranges of equal width: keys are hashes, so each holds about as many rows.
-fn key_ranges(parts: usize) -> impl Iterator<Item = KeyRange> {
-    let width = u128::MAX / parts as u128;
-    let end = move |part: usize| Key::from_bytes((width * part as u128).to_be_bytes());
-    (0..parts).map(move |part| KeyRange {
-        after: (part > 0).then(|| end(part)),
-        last: (part + 1 < parts).then(|| end(part + 1)),
-    })
 }

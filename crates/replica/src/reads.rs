@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use pando_model::{
     CollectionInfo, CollectionName, CountQuery, Definition, Hit, PointId, ReadError, Record,
-    ScrollPage, ScrollQuery, SearchQuery, Stamp, StoredPoint, WithVectors,
+    ScrollPage, ScrollQuery, SearchQuery, StoredPoint, WithVectors,
 };
-use pando_storage::{RowAddress, StorageError};
+use pando_storage::{DigestRow, RowAddress, StorageError};
 
 use crate::collection::Collection;
 use crate::replica::Replica;
@@ -198,7 +198,8 @@ impl Replica {
         })
     }
 
-    /// One point, if it exists. Payload comes without its content; version and vectors are stored.
+    /// One point, if it exists. Payload and version are in memory; vectors are read from the content that the tree
+    /// names, so that an install, which changes storage first, disturbs no reader.
     fn point(
         &self,
         collection: &Collection,
@@ -206,34 +207,30 @@ impl Replica {
         with_payload: bool,
         with_vectors: &WithVectors,
     ) -> Result<Option<StoredPoint>, Unread> {
-        let Some(payload) = collection.index.payload(id) else {
+        let index = &collection.index;
+        let (Some(payload), Some(version)) = (index.payload(id), index.version(id)) else {
             return Ok(None);
         };
         let broken = |detail: String| ReadError::Storage { detail };
-        let at = RowAddress::new(collection.definition.tree, collection.key(id));
-        let named = collection.tree.get(&at.key).map(|leaf| leaf.digest);
-        let store = self.store.as_ref();
-        let (version, vectors) = match with_vectors {
-            WithVectors::None => {
-                let digest = self.rows.digest(store, at);
-                let digest = digest.map_err(|e| unread(at, &e))?;
-                let digest = digest.filter(|digest| Some(digest.leaf().digest) == named);
-                (digest.ok_or(Unread::Torn(at))?.version, Default::default())
-            }
+        let vectors = match with_vectors {
+            WithVectors::None => Default::default(),
             WithVectors::All => {
-                let stored = self.rows.get(store, at);
-                let stored = stored.map_err(|e| unread(at, &e))?;
-                let stored = stored.filter(|stored| Some(stored.leaf.digest) == named);
-                let row = stored.ok_or(Unread::Torn(at))?.row;
+                let at = RowAddress::new(collection.definition.tree, collection.key(id));
+                let leaf = collection.tree.get(&at.key).ok_or(Unread::Torn(at))?;
+                let digest = DigestRow::of_leaf(id.to_bytes(), version.to_bytes(), leaf)
+                    .map_err(|e| broken(e.to_string()))?;
+                // Not there is perhaps a commit's doing, which deletes what it replaces before it is shown.
+                let stored = self.rows.read(self.store.as_ref(), at, digest);
+                let row = stored.map_err(|e| unread(at, &e))?.row;
                 let record = Record::decode(&row.content).map_err(|e| broken(e.to_string()))?;
-                (row.version, record.vectors)
+                record.vectors
             }
         };
         let payload = with_payload.then(|| payload.decode()).transpose();
         let payload = payload.map_err(|e| broken(e.to_string()))?;
         Ok(Some(StoredPoint {
             id,
-            version: Stamp::from_bytes(version),
+            version,
             payload,
             vectors,
         }))

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use pando_model::TreeId;
-use pando_storage::{Batch, Laid, Overlay, RowAddress, StoredKey, codec};
+use pando_storage::{Batch, Laid, Overlay, OverlayId, RowAddress, StoredKey, codec};
 
 use crate::applied::{Applied, StoredApplied};
 use crate::error::ReplicaError;
-use crate::install::INSTALL_BATCH_BYTES;
+use crate::install::INSTALL_BATCH_ROWS;
 use crate::intent::{Intent, Phase};
 use crate::replica::Replica;
 use crate::stage::stage_overlay;
@@ -28,6 +28,9 @@ impl Replica {
             return Ok(());
         };
         let (phase, base) = (intent.phase, intent.base);
+        if phase == Phase::Installed {
+            return self.clear_stage();
+        }
         let (applied, trees) = intent.into_target()?;
         let at = self.stored_applied()?.and_then(|stored| stored.position);
         let log_goes_on = log_purged.is_none_or(|purged| at.is_some_and(|at| purged <= at.index));
@@ -82,19 +85,16 @@ impl Replica {
         let kept: BTreeSet<TreeId> = trees.iter().copied().collect();
         let mut after = None;
         loop {
-            let page = overlay.page(store, after, PAGE)?;
+            let page = overlay.head_page(store, after, INSTALL_BATCH_ROWS)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
             let mut batch = Batch::new();
             for (at, laid) in page.into_iter().filter(|(at, _)| kept.contains(&at.tree)) {
                 let put = match &laid {
-                    Laid::Put(stored) => Some(stored),
+                    Laid::Put(staged) => Some(staged),
                     Laid::Delete => None,
                 };
                 self.install_row(&mut batch, at, put, applied.index())?;
-                if batch.bytes() >= INSTALL_BATCH_BYTES {
-                    store.apply(std::mem::take(&mut batch))?;
-                }
             }
             store.apply(batch)?;
         }
@@ -106,9 +106,11 @@ impl Replica {
         self.clear_stage()
     }
 
-    /// Removes the pre-images of views that did not outlive the last process.
-    pub(crate) fn clear_views(&self) -> Result<(), ReplicaError> {
-        let group = self.options.group;
-        self.clear_pages(|batch| Overlay::clear_views_page(group, self.store.as_ref(), batch, PAGE))
+    /// Removes what views and installs of the last process have left.
+    pub(crate) fn clear_leftovers(&self) -> Result<(), ReplicaError> {
+        let (group, store) = (self.options.group, self.store.as_ref());
+        let page = |batch: &mut Batch| Overlay::take_leftover_page(group, store, batch, PAGE);
+        while self.clear_overlay_page(OverlayId::REPLACED, page)? {}
+        Ok(())
     }
 }

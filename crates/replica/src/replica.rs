@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pando_merkle::Digest;
 use pando_model::{CheckReport, ReadError, RequestId, TreeId};
 use pando_storage::{KvStore, OverlayId, Rows};
-use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::applied::Applied;
 use crate::damage::Damage;
 use crate::error::ReplicaError;
+use crate::load::Loading;
 use crate::options::ReplicaOptions;
 use crate::scrub::Kept;
 use crate::state::State;
@@ -25,6 +26,9 @@ pub struct Replica {
     pub(crate) rows: Rows,
     pub(crate) options: ReplicaOptions,
     pub(crate) writer: Mutex<Writer>,
+    /// Told when everything is loaded: until then the writer's place is nobody's.
+    pub(crate) loaded: Condvar,
+    pub(crate) loading: Loading,
     pub(crate) state: RwLock<State>,
     /// `state.applied` once more: whoever only asks how far this replica is never waits for a search or a commit, so
     /// it may ask on an async worker. Follows `state`: who sees an index here sees its writes there.
@@ -143,9 +147,21 @@ impl Replica {
         })
     }
 
-    /// The writer's place, if this replica is sound.
-    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>, ReplicaError> {
+    /// The writer's place, if this replica is sound, loaded or not: for what does not change the state.
+    pub(crate) fn writer_unloaded(&self) -> Result<MutexGuard<'_, Writer>, ReplicaError> {
         let writer = self.writer.lock();
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(ReplicaError::Poisoned);
+        }
+        Ok(writer)
+    }
+
+    /// The writer's place, if this replica is sound and loaded.
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>, ReplicaError> {
+        let mut writer = self.writer.lock();
+        let waits =
+            |_: &mut Writer| !self.loading.is_finished() && !self.poisoned.load(Ordering::Acquire);
+        self.loaded.wait_while(&mut writer, waits);
         if self.poisoned.load(Ordering::Acquire) {
             return Err(ReplicaError::Poisoned);
         }
@@ -159,6 +175,11 @@ impl Replica {
                 reason: reason.to_owned(),
             })
         };
+        if let Some((done, total)) = self.loading.progress() {
+            return refuse(&format!(
+                "it is loading its points, {done} of {total}; try again in a moment or ask another node"
+            ));
+        }
         let state = self.state.read();
         if self.poisoned.load(Ordering::Acquire) {
             return refuse("its storage failed; restart the node");

@@ -115,7 +115,7 @@ impl Replica {
             return Ok(false);
         }
         {
-            let _writer = self.writer()?;
+            let _writer = self.writer_unloaded()?;
             let mut batch = Batch::new();
             let applied = self.state.read().applied.clone();
             if applied.position.is_some() {
@@ -219,7 +219,7 @@ impl Replica {
     /// Looks once more with the writer held off, when storage and memory are at the same index: a row that is not the
     /// one the tree names is damaged, one that no tree names is removed.
     pub(crate) fn confirm(&self, at: RowAddress) -> Result<(), ReplicaError> {
-        let _writer = self.writer()?;
+        let _writer = self.writer_unloaded()?;
         let leaf = self.state.read().leaf(at).copied();
         match leaf {
             Some(leaf) => {

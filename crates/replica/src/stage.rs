@@ -92,7 +92,9 @@ impl Replica {
         }
         let place = Place(Arc::clone(&self.staging));
         {
-            let _writer = self.writer()?;
+            let mut writer = self.writer()?;
+            // What an install has left is no stage to go on from.
+            self.clear_installed(&mut writer)?;
             // Of a delta that was never installed: what is staged from here on is no longer what it promises.
             Intent::clear(self.store.as_ref(), self.options.group)?;
             self.store.flush()?;
@@ -160,17 +162,36 @@ impl Stage {
     /// # Errors
     /// When storage fails.
     pub fn put(&mut self, staged: Vec<Staged>) -> Result<(), ReplicaError> {
-        let overlay = stage_overlay(&self.replica);
-        let store = self.replica.store.as_ref();
+        let replica = Arc::clone(&self.replica);
+        let (overlay, store) = (stage_overlay(&replica), replica.store.as_ref());
         let mut batch = Batch::new();
+        // Taken when content is deleted: it must not become a row's meanwhile.
+        let mut writer = None;
         for Staged { tree, key, op } in staged {
             let at = RowAddress::new(tree, key);
-            match op {
+            let before = match overlay.head(store, at)? {
+                Some(Laid::Put(before)) => Some(before),
+                Some(Laid::Delete) | None => None,
+            };
+            let digest = match op {
                 Op::Put(row) => {
                     check_readable(at, &row)?;
-                    overlay.put(&mut batch, at, &row, &leaf_of(&row, self.base.index))?
+                    let leaf = leaf_of(&row, self.base.index);
+                    let digest = replica.rows.put_content(&mut batch, at, &row, &leaf)?;
+                    overlay.put(&mut batch, at, &digest);
+                    Some(digest.digest())
                 }
-                Op::Delete => overlay.delete(&mut batch, at),
+                Op::Delete => {
+                    overlay.delete(&mut batch, at);
+                    None
+                }
+            };
+            // Of what an earlier session staged here, nobody else knows the content.
+            if let Some(before) = before.filter(|before| Some(before.digest()) != digest) {
+                if writer.is_none() {
+                    writer = Some(replica.writer()?);
+                }
+                replica.delete_unread(&mut batch, at, &before)?;
             }
             if batch.bytes() >= STAGE_BATCH_BYTES {
                 self.unflushed += batch.bytes();
@@ -211,7 +232,10 @@ impl Stage {
         // Taken out, so that nobody waits for the checks. What is applied meanwhile, install checks again.
         let (current, base) = replica.current();
         check_not_behind(&applied, base)?;
-        check_stage(&replica, &current, &trees)?;
+        if check_stage(&replica, &current, &trees)?.is_void() {
+            let _writer = replica.writer()?;
+            replica.clear_overlay(OverlayId::STAGE)?;
+        }
         let catalogue = check_catalogue(&replica, header, &trees)?;
         let ids: Vec<TreeId> = trees.keys().copied().collect();
         let mut batch = Batch::new();
@@ -286,6 +310,20 @@ pub(crate) fn check_not_behind(applied: &Applied, current: u64) -> Result<(), Re
     Ok(())
 }
 
+/// How much an install changes.
+#[derive(Clone, Copy)]
+pub(crate) struct Delta {
+    puts: u64,
+    deletes: u64,
+}
+
+impl Delta {
+    /// Nothing differs: whatever an earlier session left in the stage has been overtaken, and is the caller's to clear.
+    pub(crate) fn is_void(self) -> bool {
+        self.puts + self.deletes == 0
+    }
+}
+
 /// Sees to it that the stage, laid over the current state, makes the target, all of it and nothing else, since that
 /// is what recovery will do. Deletes that the session could not know of (of keys written since it began, and absent
 /// from the target) are laid down here.
@@ -293,7 +331,7 @@ pub(crate) fn check_stage(
     replica: &Replica,
     current: &BTreeMap<TreeId, Tree>,
     target: &BTreeMap<TreeId, Tree>,
-) -> Result<(), ReplicaError> {
+) -> Result<Delta, ReplicaError> {
     let (overlay, store) = (stage_overlay(replica), replica.store.as_ref());
     let digest = |trees: &BTreeMap<TreeId, Tree>, at: RowAddress| {
         let leaf = trees.get(&at.tree).and_then(|tree| tree.get(&at.key));
@@ -306,9 +344,9 @@ pub(crate) fn check_stage(
             None => deletes += 1,
         }
     }
-    if puts + deletes == 0 {
-        // Whatever an earlier session left has been overtaken.
-        return replica.clear_overlay(&overlay);
+    let delta = Delta { puts, deletes };
+    if delta.is_void() {
+        return Ok(delta);
     }
     let (mut staged_puts, mut staged_deletes, mut stale) = (0, 0, None);
     for_each_staged(store, &overlay, |at, laid| {
@@ -340,7 +378,7 @@ pub(crate) fn check_stage(
     if staged_deletes != deletes {
         lay_deletes(store, &overlay, current, target)?;
     }
-    Ok(())
+    Ok(delta)
 }
 
 fn lay_deletes(
@@ -360,7 +398,7 @@ fn lay_deletes(
 }
 
 /// What differs in the trees that stay.
-fn changes<'a>(
+pub(crate) fn changes<'a>(
     current: &'a BTreeMap<TreeId, Tree>,
     target: &'a BTreeMap<TreeId, Tree>,
 ) -> impl Iterator<Item = (TreeId, Change)> + 'a {

@@ -1,16 +1,18 @@
 //! Frozen views: the state at one log index, served while writes go on.
 //!
-//! A view is the trees as they were (shared nodes, free to keep) and the pre-images of the rows that changed
-//! since, laid down just before each change. A row is served only if it has the leaf of the view's tree, so a view
-//! never serves wrong bytes: at worst it is given up.
+//! A view is the trees as they were (shared nodes, free to keep) and the digest rows of what changed since, laid down
+//! with each change, whose old content is left where it is until the view goes. A row is served only if it has the
+//! leaf of the view's tree, so a view never serves wrong bytes: at worst it is given up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use pando_merkle::{Key, Leaf, Tree};
+use pando_merkle::{Digest, Key, Leaf, Tree};
 use pando_model::{GroupId, Row, TreeId};
-use pando_storage::{Batch, KvStore, Laid, Overlay, OverlayId, RowAddress, Rows, StorageError};
+use pando_storage::{
+    Batch, DigestRow, KvStore, Laid, Overlay, OverlayId, RowAddress, Rows, StorageError,
+};
 use pando_sync::{SnapshotHeader, Source, TreeHeader};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -22,15 +24,13 @@ use crate::replica::Replica;
 use crate::state::State;
 use crate::system_row::SYSTEM_SALT;
 
-/// Pre-images are laid down in batches of about this many bytes.
-const CAPTURE_BATCH_BYTES: usize = 1 << 20;
 /// From this many keys on, rows that are neighbours in storage are looked for in one scan.
 const SCAN_FROM: usize = 8;
 
 /// Why a view cannot serve a row.
 #[derive(Debug, Error)]
 pub enum ViewError {
-    /// The view was given up: too many pre-images, or its replica installed another state.
+    /// The view was given up: too much old content kept, or its replica installed another state.
     #[error("the frozen view at log index {index} was given up ({reason}): start the sync again")]
     GivenUp {
         /// The view's log index.
@@ -58,7 +58,8 @@ struct Shared {
     overlay: Overlay,
     id: OverlayId,
     trees: BTreeMap<TreeId, Tree>,
-    captured: Mutex<BTreeSet<RowAddress>>,
+    /// Whether anything was laid down.
+    captured: AtomicBool,
     bytes: AtomicU64,
     given_up: AtomicBool,
     garbage: Arc<Mutex<Vec<OverlayId>>>,
@@ -80,7 +81,7 @@ impl FrozenView {
         &self.applied
     }
 
-    /// Bytes of pre-images collected so far.
+    /// Bytes of old content kept so far.
     #[must_use]
     pub fn overlay_bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
@@ -97,28 +98,34 @@ impl FrozenView {
         }
     }
 
-    /// The row as it was. The current row is read first: a writer lays the pre-image down before it changes the
-    /// row, so whoever sees the change also sees the pre-image.
+    /// The row as it was. The current digest row is read first: a writer lays the old one down in the same batch that
+    /// changes it, so whoever sees the change also sees the old one.
     fn row(&self, at: RowAddress) -> Result<Row, ViewError> {
         let leaf = self
             .leaf(at)
             .ok_or_else(|| self.given_up("a row was asked for that it has not"))?;
         let store = self.store.as_ref();
-        match self.rows.get(store, at) {
-            Ok(Some(stored)) if stored.leaf.digest == leaf.digest => return Ok(stored.row),
-            Ok(_) => {}
-            // Never sent. It is mended from another replica, and the session goes on when it is tried again.
-            Err(error) if error.is_rot() => self.damage.mark(at),
+        let current = match self.rows.digest(store, at) {
+            Ok(current) => current.filter(|digest| digest.digest() == leaf.digest),
+            Err(error) if error.is_rot() => None,
             Err(error) => return Err(error.into()),
+        };
+        let digest = match current {
+            Some(digest) => Some(digest),
+            None => match self.shared.overlay.head(store, at)? {
+                Some(Laid::Put(digest)) if digest.digest() == leaf.digest => Some(digest),
+                _ => None,
+            },
+        };
+        match digest.map(|digest| self.rows.read(store, at, digest)) {
+            Some(Ok(stored)) => return Ok(stored.row),
+            Some(Err(error)) if !error.is_rot() => return Err(error.into()),
+            Some(Err(_)) | None => {}
         }
-        match self.shared.overlay.get(store, at)? {
-            Some(Laid::Put(stored)) if stored.leaf.digest == leaf.digest => Ok(stored.row),
-            // Gone without a trace, or a pre-image that was not laid down: whoever mends finds out which.
-            _ => {
-                self.damage.mark(at);
-                Err(self.given_up("a row or its pre-image is not there"))
-            }
-        }
+        // Never sent. If it is damaged it is mended from another replica, and the session goes on when it is tried
+        // again.
+        self.damage.mark(at);
+        Err(self.given_up("a row, or the digest of an old row, is not there"))
     }
 
     /// Rows that lie side by side in storage and have not changed since, by one scan from the first key.
@@ -137,8 +144,8 @@ impl FrozenView {
         }
         let before = u128::from_be_bytes(*first.as_bytes()).checked_sub(1);
         let before = before.map(|n| Key::from_bytes(n.to_be_bytes()));
-        let page = (self.rows).page(self.store.as_ref(), tree, before, 2 * keys.len());
-        let page = match page {
+        let store = self.store.as_ref();
+        let page = match self.rows.page(store, tree, before, 2 * keys.len()) {
             Ok(page) => page,
             // One by one, it is found which.
             Err(error) if error.is_rot() => return Ok(BTreeMap::new()),
@@ -179,11 +186,11 @@ impl Source for FrozenView {
     }
 }
 
-/// Of what is shared, not of the view: a writer that is laying down pre-images holds it too, and is the last to know.
+/// Of what is shared, not of the view: a writer that is laying something down holds it too, and is the last to know.
 impl Drop for Shared {
     fn drop(&mut self) {
         // The overlay is cleared by later writers: dropping may happen where blocking is not allowed.
-        if !self.captured.get_mut().is_empty() {
+        if *self.captured.get_mut() {
             self.garbage.lock().push(self.id);
         }
     }
@@ -194,23 +201,25 @@ impl Views {
         Self {
             group,
             bytes_max,
-            next_id: AtomicU32::new(OverlayId::STAGE.0 + 1),
+            next_id: AtomicU32::new(OverlayId::REPLACED.0 + 1),
             live: Mutex::default(),
             garbage: Arc::default(),
         }
     }
 
-    /// Lays down the pre-images that living views need of these rows, before the rows change.
-    pub(crate) fn capture(
-        &self,
-        store: &dyn KvStore,
-        rows: Rows,
-        changing: impl Iterator<Item = RowAddress> + Clone,
-    ) -> Result<(), ReplicaError> {
+    /// Adds to a batch, which is about to change a row, what living views need to read it as it is. Whether any of them
+    /// does: its content must stay then.
+    pub(crate) fn capture(&self, batch: &mut Batch, at: RowAddress, current: &DigestRow) -> bool {
+        let mut needed = false;
         for view in self.living() {
-            view.capture(store, rows, changing.clone(), self.bytes_max)?;
+            needed |= view.capture(batch, at, current, self.bytes_max);
         }
-        Ok(())
+        needed
+    }
+
+    /// Whether a living view reads this content.
+    pub(crate) fn reads(&self, at: RowAddress, digest: &Digest) -> bool {
+        self.living().iter().any(|view| view.reads(at, digest))
     }
 
     /// Gives up every living view: the state they were taken of is about to be replaced.
@@ -254,7 +263,7 @@ impl Views {
             overlay: Overlay::new(self.group, id),
             id,
             trees,
-            captured: Mutex::default(),
+            captured: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             given_up: AtomicBool::new(false),
             garbage: Arc::clone(&self.garbage),
@@ -265,50 +274,30 @@ impl Views {
 }
 
 impl Shared {
+    fn reads(&self, at: RowAddress, digest: &Digest) -> bool {
+        let leaf = self.trees.get(&at.tree).and_then(|tree| tree.get(&at.key));
+        !self.given_up.load(Ordering::Acquire) && leaf.is_some_and(|leaf| leaf.digest == *digest)
+    }
+
+    /// Lays down the digest row, if this view has its row. Whether it has.
     fn capture(
         &self,
-        store: &dyn KvStore,
-        rows: Rows,
-        changing: impl Iterator<Item = RowAddress>,
+        batch: &mut Batch,
+        at: RowAddress,
+        current: &DigestRow,
         bytes_max: u64,
-    ) -> Result<(), ReplicaError> {
-        let mut captured = self.captured.lock();
-        let mut batch = Batch::new();
-        for at in changing {
-            if self.given_up.load(Ordering::Acquire) {
-                break;
-            }
-            let wanted = self
-                .trees
-                .get(&at.tree)
-                .and_then(|tree| tree.get(&at.key))
-                .is_some();
-            if !wanted || captured.contains(&at) {
-                continue;
-            }
-            let stored = match rows.get(store, at) {
-                Ok(Some(stored)) => stored,
-                Ok(None) => continue,
-                // The change heals the row; the view is given up when it is asked for it.
-                Err(error) if error.is_rot() => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let bytes = u64::from(stored.leaf.bytes);
-            if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > bytes_max {
-                self.given_up.store(true, Ordering::Release);
-                break;
-            }
-            self.overlay
-                .put(&mut batch, at, &stored.row, &stored.leaf)?;
-            captured.insert(at);
-            if batch.bytes() >= CAPTURE_BATCH_BYTES {
-                store.apply(std::mem::take(&mut batch))?;
-            }
+    ) -> bool {
+        if !self.reads(at, &current.digest()) {
+            return false;
         }
-        if !batch.is_empty() {
-            store.apply(batch)?;
+        let bytes = u64::from(current.leaf().bytes);
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > bytes_max {
+            self.given_up.store(true, Ordering::Release);
+            return false;
         }
-        Ok(())
+        self.overlay.put(batch, at, current);
+        self.captured.store(true, Ordering::Release);
+        true
     }
 }
 

@@ -1,15 +1,17 @@
 //! Content split into chunks, none of which makes a stored value longer than [`VALUE_BYTES_MAX`].
 //!
-//! Knows where the chunks of a row are (under its content key, or under that of an overlay) and nothing of
-//! digests: whoever reads checks.
+//! Content lies under its row's address and the first bytes of the row's digest, and never changes there: a row that
+//! is rewritten has its new content beside the old one until the old one is deleted. So whoever holds a digest, a
+//! frozen view or a stage, holds the content as long as nobody deletes it. Knows nothing of digests beyond that:
+//! whoever reads checks.
 
-use pando_merkle::Key;
+use pando_merkle::{Digest, Key};
 use pando_model::TreeId;
 
 use crate::batch::{Batch, VALUE_BYTES_MAX};
 use crate::codec::{RAW_OVERHEAD_BYTES, decode_raw, encode_raw};
 use crate::error::StorageError;
-use crate::keys::{GroupId, OverlayId, RowAddress, StoredKey};
+use crate::keys::{GroupId, RowAddress, StoredKey};
 use crate::kv::{KvStore, Pair};
 
 /// Longest chunk of content, in bytes.
@@ -31,93 +33,112 @@ pub fn chunk_count(content_bytes: usize) -> Result<u16, StorageError> {
     })
 }
 
-/// Where content is: of the rows themselves, or of an overlay.
+/// The content of one row: whose, and which.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ContentSpace {
-    pub(crate) group: GroupId,
-    pub(crate) overlay: Option<OverlayId>,
+pub(crate) struct ContentAddress {
+    at: RowAddress,
+    tag: u64,
 }
 
+impl ContentAddress {
+    /// The content of the row at `at` whose leaf digest is `digest`.
+    pub(crate) fn new(at: RowAddress, digest: &Digest) -> Self {
+        Self {
+            at,
+            tag: digest.truncated(),
+        }
+    }
+}
+
+/// Where the content of a group's rows is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContentSpace(pub(crate) GroupId);
+
 impl ContentSpace {
-    fn key(self, at: RowAddress, chunk: u16) -> Vec<u8> {
-        let key = match self.overlay {
-            None => StoredKey::Content(at, chunk),
-            Some(overlay) => StoredKey::OverlayContent(overlay, at, chunk),
-        };
-        key.encode(self.group)
+    fn key(self, of: ContentAddress, chunk: u16) -> Vec<u8> {
+        StoredKey::Content(of.at, of.tag, chunk).encode(self.0)
     }
 
-    /// What all content keys of a row start with.
-    fn row_prefix(self, at: RowAddress) -> Vec<u8> {
-        let mut key = self.key(at, 0);
+    /// What all chunks of one content start with.
+    fn content_prefix(self, of: ContentAddress) -> Vec<u8> {
+        let mut key = self.key(of, 0);
         key.truncate(key.len() - size_of::<u16>());
         key
     }
 
-    /// What all content keys of this space start with.
-    fn prefix(self, at: RowAddress) -> Vec<u8> {
-        let mut key = self.row_prefix(at);
-        key.truncate(key.len() - size_of::<TreeId>() - size_of::<Key>());
+    /// What all content keys of this tree and those behind it start with.
+    fn space_prefix(self, of: ContentAddress) -> Vec<u8> {
+        let mut key = self.content_prefix(of);
+        key.truncate(key.len() - size_of::<TreeId>() - size_of::<Key>() - size_of::<u64>());
         key
     }
 
-    /// Adds the puts of all chunks, and the deletes of the chunks a longer former content leaves over.
+    /// Adds the puts of all chunks.
     pub(crate) fn put(
         self,
         batch: &mut Batch,
-        at: RowAddress,
+        of: ContentAddress,
         content: &[u8],
-        previous_chunks: u16,
     ) -> Result<u16, StorageError> {
         let chunks = chunk_count(content.len())?;
         for (chunk, part) in (0..chunks).zip(content.chunks(CHUNK_BYTES_MAX)) {
-            batch.put(self.key(at, chunk), encode_raw(part));
+            batch.put(self.key(of, chunk), encode_raw(part));
         }
-        self.delete(batch, at, chunks..previous_chunks);
         Ok(chunks)
     }
 
-    pub(crate) fn delete(self, batch: &mut Batch, at: RowAddress, chunks: std::ops::Range<u16>) {
-        for chunk in chunks {
-            batch.delete(self.key(at, chunk));
+    /// Adds the deletes of all chunks.
+    pub(crate) fn delete(self, batch: &mut Batch, of: ContentAddress, chunks: u16) {
+        for chunk in 0..chunks {
+            batch.delete(self.key(of, chunk));
         }
     }
 
-    /// The chunks stored for a row, at most `chunks`, as far as they follow each other.
+    /// The chunks stored, at most `chunks`, as far as they follow each other.
     pub(crate) fn read(
         self,
         store: &dyn KvStore,
-        at: RowAddress,
+        of: ContentAddress,
         chunks: u16,
     ) -> Result<Chunks, StorageError> {
         let mut found = Chunks::default();
-        if chunks > 0 {
-            for pair in store.scan(&self.row_prefix(at), None, usize::from(chunks))? {
+        if chunks == 1 {
+            // Most rows have one: a look-up is cheaper than a scan.
+            let key = self.key(of, 0);
+            if let Some(value) = store.get(&key)? {
+                found.push(&(key, value))?;
+            }
+        } else if chunks > 1 {
+            for pair in store.scan(&self.content_prefix(of), None, usize::from(chunks))? {
                 found.push(&pair)?;
             }
         }
         Ok(found)
     }
 
-    /// The first `limit` chunks of a tree from a row on, in key order.
+    /// The first `limit` chunks of a tree from one content on, in key order.
     pub(crate) fn scan(
         self,
         store: &dyn KvStore,
-        from: RowAddress,
+        from: ContentAddress,
         limit: usize,
     ) -> Result<Vec<Pair>, StorageError> {
-        // The prefix of the row sorts right before its first chunk.
-        store.scan(&self.prefix(from), Some(&self.row_prefix(from)), limit)
+        // The prefix of the content sorts right before its first chunk.
+        store.scan(
+            &self.space_prefix(from),
+            Some(&self.content_prefix(from)),
+            limit,
+        )
     }
 
-    /// Takes the chunks of one row off pairs that are in key order; those of rows before it are left behind.
+    /// Takes the chunks of one content off pairs that are in key order; those before it are left behind.
     pub(crate) fn take(
         self,
         pairs: &mut std::iter::Peekable<std::vec::IntoIter<Pair>>,
-        at: RowAddress,
+        of: ContentAddress,
         chunks: u16,
     ) -> Result<Chunks, StorageError> {
-        let prefix = self.row_prefix(at);
+        let prefix = self.content_prefix(of);
         let mut found = Chunks::default();
         while let Some(pair) =
             pairs.next_if(|(key, _)| key.as_slice() < prefix.as_slice() || key.starts_with(&prefix))

@@ -5,7 +5,7 @@ use pando_model::Row;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Versioned;
-use crate::content::Chunks;
+use crate::content::{Chunks, ContentAddress, chunk_count};
 use crate::error::{Rot, StorageError};
 use crate::keys::RowAddress;
 
@@ -41,26 +41,67 @@ pub struct StoredRow {
     pub row: Row,
     /// Its leaf.
     pub leaf: Leaf,
-    /// Into how many chunks its content is split: what the next write of this row must be told.
-    pub chunks: u16,
 }
 
 impl DigestRow {
-    pub(crate) fn new(row: &Row, leaf: &Leaf, chunks: u16) -> Result<Self, StorageError> {
-        if row.id.len() > ID_BYTES_MAX {
+    /// The digest row of a row with this leaf.
+    ///
+    /// # Errors
+    /// When id or content are too long.
+    pub fn new(row: &Row, leaf: &Leaf) -> Result<Self, StorageError> {
+        Self::with_chunks(row.id.clone(), row.version, leaf, row.content.len())
+    }
+
+    /// The digest row of a row of which only this is known: enough to read its content and check it.
+    ///
+    /// # Errors
+    /// When id or content are too long.
+    pub fn of_leaf(id: Vec<u8>, version: [u8; 16], leaf: &Leaf) -> Result<Self, StorageError> {
+        let beside = id.len() + version.len();
+        let content_bytes = (leaf.bytes as usize).saturating_sub(beside);
+        Self::with_chunks(id, version, leaf, content_bytes)
+    }
+
+    fn with_chunks(
+        id: Vec<u8>,
+        version: [u8; 16],
+        leaf: &Leaf,
+        content_bytes: usize,
+    ) -> Result<Self, StorageError> {
+        if id.len() > ID_BYTES_MAX {
             return Err(StorageError::IdTooLong {
-                bytes: row.id.len(),
+                bytes: id.len(),
                 bytes_max: ID_BYTES_MAX,
             });
         }
         Ok(Self {
-            id: row.id.clone(),
-            version: row.version,
+            id,
+            version,
             digest: leaf.digest.0,
             bytes: leaf.bytes,
             index: leaf.index,
-            chunks,
+            chunks: chunk_count(content_bytes)?,
         })
+    }
+
+    /// The same row as written by the log entry at `index`.
+    #[must_use]
+    pub fn at_index(&self, index: u64) -> Self {
+        Self {
+            index,
+            ..self.clone()
+        }
+    }
+
+    /// The digest of the row.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest(self.digest)
+    }
+
+    /// Where the content is.
+    pub(crate) fn content(&self, at: RowAddress) -> ContentAddress {
+        ContentAddress::new(at, &self.digest())
     }
 
     /// The leaf the tree holds for this row.
@@ -101,11 +142,7 @@ impl DigestRow {
             version: self.version,
             content: found.content,
         };
-        Ok(StoredRow {
-            row,
-            leaf,
-            chunks: self.chunks,
-        })
+        Ok(StoredRow { row, leaf })
     }
 }
 

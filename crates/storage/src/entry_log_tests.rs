@@ -94,7 +94,7 @@ fn a_range_is_half_open_and_bounded_by_bytes() {
 fn purged_and_truncated_entries_leave_nothing_behind() {
     let store = MemoryStore::new();
     for index in 1..=10 {
-        append(&store, index, 9_000);
+        append(&store, index, 13_000);
     }
     let other = EntryLog::new(GroupId(4));
     let mut batch = Batch::new();
@@ -139,13 +139,13 @@ fn an_entry_with_a_missing_piece_is_rotten() {
         (
             2,
             Rot::Length {
-                expected: 9_000,
-                found: 8_182,
+                expected: 13_000,
+                found: 12_278,
             },
         ),
     ] {
         let store = MemoryStore::new();
-        append(&store, 1, 9_000);
+        append(&store, 1, 13_000);
         append(&store, 2, 10);
         let mut batch = Batch::new();
         batch.delete(log().key(1, piece));

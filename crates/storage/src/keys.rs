@@ -10,13 +10,16 @@ use pando_merkle::Key;
 pub use pando_model::GroupId;
 use pando_model::TreeId;
 
-/// One set of changes laid over a group's rows: the stage of a sync, or the pre-images of a frozen view.
+/// One set of changes laid over a group's rows: the stage of a sync, the pre-images of a frozen view, or what an
+/// install has replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OverlayId(pub u32);
 
 impl OverlayId {
-    /// What a sync session has received and not yet installed. All other ids are frozen views.
+    /// What a sync session has received and not yet installed.
     pub const STAGE: Self = Self(0);
+    /// Rows that an install has replaced, whose content is still to be cleared. All other ids are frozen views.
+    pub const REPLACED: Self = Self(1);
 }
 
 /// Where a row is: its tree and its key.
@@ -61,12 +64,13 @@ pub enum KeyError {
 pub(crate) mod kind {
     pub(crate) const META: u8 = 1;
     pub(crate) const DIGEST: u8 = 2;
-    pub(crate) const CONTENT: u8 = 3;
+    // 3 is retired: content without the digest of its row.
     pub(crate) const OVERLAY_HEAD: u8 = 4;
-    pub(crate) const OVERLAY_CONTENT: u8 = 5;
+    // 5 is retired: content of an overlay's own.
     pub(crate) const STAGE_META: u8 = 6;
     pub(crate) const INTENT: u8 = 7;
     pub(crate) const OWNER: u8 = 8;
+    pub(crate) const CONTENT: u8 = 9;
     pub(crate) const VOTE: u8 = 16;
     pub(crate) const COMMITTED: u8 = 17;
     pub(crate) const PURGED: u8 = 18;
@@ -81,13 +85,12 @@ pub enum StoredKey {
     Meta,
     /// Data store, kind 2. Key: `tree u32 | key [16]`. Value: [`crate::DigestRow`].
     Digest(RowAddress),
-    /// Data store, kind 3. Key: `tree u32 | key [16] | chunk u16`. Value: up to
-    /// [`crate::CHUNK_BYTES_MAX`] bytes of the row's content.
-    Content(RowAddress, u16),
-    /// Data store, kind 4. Key: `overlay u32 | tree u32 | key [16]`. Value: put (with a digest row) or delete.
+    /// Data store, kind 9. Key: `tree u32 | key [16] | first 8 bytes of the row's leaf digest | chunk u16`. Value: up
+    /// to [`crate::CHUNK_BYTES_MAX`] bytes of the row's content.
+    Content(RowAddress, u64, u16),
+    /// Data store, kind 4. Key: `overlay u32 | tree u32 | key [16]`. Value: put (with a digest row, which tells where
+    /// the content is) or delete.
     OverlayHead(OverlayId, RowAddress),
-    /// Data store, kind 5. Key: `overlay u32 | tree u32 | key [16] | chunk u16`. Value: as for content.
-    OverlayContent(OverlayId, RowAddress, u16),
     /// Data store, kind 6. Key: nothing more. Value: what the stage was built on (versioned; the replica's type).
     StageMeta,
     /// Data store, kind 7. Key: nothing more. Value: the intent to install (versioned; consensus's type).
@@ -106,6 +109,7 @@ pub enum StoredKey {
 
 const HEAD_BYTES: usize = 5;
 const ADDRESS_BYTES: usize = 20;
+const TAG_BYTES: usize = 8;
 const CHUNK_BYTES: usize = 2;
 const OVERLAY_BYTES: usize = 4;
 const INDEX_BYTES: usize = 8;
@@ -127,18 +131,14 @@ impl StoredKey {
             | Self::Committed
             | Self::Purged => {}
             Self::Digest(at) => push_address(&mut bytes, at),
-            Self::Content(at, chunk) => {
+            Self::Content(at, tag, chunk) => {
                 push_address(&mut bytes, at);
+                bytes.extend(tag.to_be_bytes());
                 bytes.extend(chunk.to_be_bytes());
             }
             Self::OverlayHead(overlay, at) => {
                 bytes.extend(overlay.0.to_be_bytes());
                 push_address(&mut bytes, at);
-            }
-            Self::OverlayContent(overlay, at, chunk) => {
-                bytes.extend(overlay.0.to_be_bytes());
-                push_address(&mut bytes, at);
-                bytes.extend(chunk.to_be_bytes());
             }
             Self::Entry(index, chunk) => {
                 bytes.extend(index.to_be_bytes());
@@ -174,10 +174,7 @@ impl StoredKey {
     #[must_use]
     pub fn address(&self) -> Option<RowAddress> {
         match self {
-            Self::Digest(at)
-            | Self::Content(at, _)
-            | Self::OverlayHead(_, at)
-            | Self::OverlayContent(_, at, _) => Some(*at),
+            Self::Digest(at) | Self::Content(at, ..) | Self::OverlayHead(_, at) => Some(*at),
             Self::Meta
             | Self::StageMeta
             | Self::Intent
@@ -195,7 +192,6 @@ impl StoredKey {
             Self::Digest(_) => kind::DIGEST,
             Self::Content(..) => kind::CONTENT,
             Self::OverlayHead(..) => kind::OVERLAY_HEAD,
-            Self::OverlayContent(..) => kind::OVERLAY_CONTENT,
             Self::StageMeta => kind::STAGE_META,
             Self::Intent => kind::INTENT,
             Self::Owner => kind::OWNER,
@@ -218,9 +214,8 @@ fn length_of(kind: u8) -> Option<usize> {
         | kind::COMMITTED
         | kind::PURGED => 0,
         kind::DIGEST => ADDRESS_BYTES,
-        kind::CONTENT => ADDRESS_BYTES + CHUNK_BYTES,
+        kind::CONTENT => ADDRESS_BYTES + TAG_BYTES + CHUNK_BYTES,
         kind::OVERLAY_HEAD => OVERLAY_BYTES + ADDRESS_BYTES,
-        kind::OVERLAY_CONTENT => OVERLAY_BYTES + ADDRESS_BYTES + CHUNK_BYTES,
         kind::ENTRY => INDEX_BYTES + CHUNK_BYTES,
         _ => return None,
     };
@@ -271,13 +266,12 @@ impl Fields<'_> {
         let key = match kind {
             kind::META => StoredKey::Meta,
             kind::DIGEST => StoredKey::Digest(self.address()?),
-            kind::CONTENT => StoredKey::Content(self.address()?, self.chunk()?),
+            kind::CONTENT => {
+                let (at, tag) = (self.address()?, self.take().map(u64::from_be_bytes)?);
+                StoredKey::Content(at, tag, self.chunk()?)
+            }
             kind::OVERLAY_HEAD => {
                 StoredKey::OverlayHead(OverlayId(self.number()?), self.address()?)
-            }
-            kind::OVERLAY_CONTENT => {
-                let overlay = OverlayId(self.number()?);
-                StoredKey::OverlayContent(overlay, self.address()?, self.chunk()?)
             }
             kind::STAGE_META => StoredKey::StageMeta,
             kind::INTENT => StoredKey::Intent,

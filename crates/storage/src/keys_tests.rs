@@ -20,10 +20,9 @@ fn any_key() -> impl Strategy<Value = StoredKey> {
         Just(StoredKey::Committed),
         Just(StoredKey::Purged),
         address.clone().prop_map(StoredKey::Digest),
-        (address.clone(), any::<u16>()).prop_map(|(at, chunk)| StoredKey::Content(at, chunk)),
-        (overlay.clone(), address.clone()).prop_map(|(o, at)| StoredKey::OverlayHead(o, at)),
-        (overlay, address, any::<u16>())
-            .prop_map(|(o, at, chunk)| StoredKey::OverlayContent(o, at, chunk)),
+        (address.clone(), any::<u64>(), any::<u16>())
+            .prop_map(|(at, tag, chunk)| StoredKey::Content(at, tag, chunk)),
+        (overlay, address).prop_map(|(o, at)| StoredKey::OverlayHead(o, at)),
         (any::<u64>(), any::<u16>()).prop_map(|(index, chunk)| StoredKey::Entry(index, chunk)),
     ]
 }
@@ -35,23 +34,18 @@ fn layouts_are_fixed() {
     let overlay = OverlayId(0x0a0b_0c0d);
     let group = GroupId(0x1122_3344);
     let address = [vec![1, 2, 3, 4], vec![0xaa; 16]].concat();
-    let cases: [(StoredKey, u8, Vec<u8>); 12] = [
+    let cases: [(StoredKey, u8, Vec<u8>); 11] = [
         (StoredKey::Meta, 1, vec![]),
         (StoredKey::Digest(row), 2, address.clone()),
         (
-            StoredKey::Content(row, 0x0506),
-            3,
-            [&*address, &[5, 6]].concat(),
+            StoredKey::Content(row, 0x0708_090a_0b0c_0d0e, 0x0506),
+            9,
+            [&*address, &[7, 8, 9, 10, 11, 12, 13, 14, 5, 6]].concat(),
         ),
         (
             StoredKey::OverlayHead(overlay, row),
             4,
             [&[10, 11, 12, 13], &*address].concat(),
-        ),
-        (
-            StoredKey::OverlayContent(overlay, row, 0x0506),
-            5,
-            [&[10, 11, 12, 13], &*address, &[5, 6]].concat(),
         ),
         (StoredKey::StageMeta, 6, vec![]),
         (StoredKey::Intent, 7, vec![]),
@@ -65,7 +59,7 @@ fn layouts_are_fixed() {
             vec![1, 2, 3, 4, 5, 6, 7, 8, 0, 9],
         ),
     ];
-    let lengths = [5, 25, 27, 29, 31, 5, 5, 5, 5, 5, 5, 15];
+    let lengths = [5, 25, 35, 29, 5, 5, 5, 5, 5, 5, 15];
     for ((key, kind, fields), length) in cases.into_iter().zip(lengths) {
         let expected = [&[0x11, 0x22, 0x33, 0x44, kind], &*fields].concat();
         let encoded = key.encode(group);
@@ -77,7 +71,7 @@ fn layouts_are_fixed() {
 
 #[test]
 fn unknown_kinds_and_wrong_lengths_are_refused() {
-    for kind in [0, 9, 15, 20, 255] {
+    for kind in [0, 3, 5, 10, 15, 20, 255] {
         let error = StoredKey::decode(&[0, 0, 0, 0, kind]).unwrap_err();
         assert_eq!(error, KeyError::UnknownKind { kind: Some(kind) });
     }
@@ -107,12 +101,14 @@ proptest! {
 
     #[test]
     fn the_order_of_bytes_is_the_order_of_fields(
-        a: (u32, u32, [u8; 16], u16),
-        b: (u32, u32, [u8; 16], u16),
+        a: (u32, u32, [u8; 16], u64, u16),
+        b: (u32, u32, [u8; 16], u64, u16),
         near: bool,
     ) {
-        let b = if near { (a.0, a.1, a.2, b.3) } else { b };
-        let key = |(group, tree, key, chunk)| StoredKey::Content(at(tree, key), chunk).encode(GroupId(group));
+        let b = if near { (a.0, a.1, a.2, b.3, b.4) } else { b };
+        let key = |(group, tree, key, tag, chunk)| {
+            StoredKey::Content(at(tree, key), tag, chunk).encode(GroupId(group))
+        };
         prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pando_merkle::Key;
-use pando_model::TreeId;
+use pando_model::{Row, TreeId};
 use proptest::prelude::*;
 
 use super::*;
@@ -33,11 +33,12 @@ fn at(tree: u32, id: u32) -> RowAddress {
 }
 
 fn put(store: &MemoryStore, overlay: Overlay, tree: u32, row: &Row) {
-    let id = u32::from_be_bytes(*row.id.first_chunk().unwrap());
+    let at = at(tree, u32::from_be_bytes(*row.id.first_chunk().unwrap()));
     let mut batch = Batch::new();
-    overlay
-        .put(&mut batch, at(tree, id), row, &leaf_of(row, 4))
+    let digest = Rows::new(overlay.group)
+        .put_content(&mut batch, at, row, &leaf_of(row, 4))
         .unwrap();
+    overlay.put(&mut batch, at, &digest);
     store.apply(batch).unwrap();
 }
 
@@ -47,11 +48,11 @@ fn delete(store: &MemoryStore, overlay: Overlay, tree: u32, id: u32) {
     store.apply(batch).unwrap();
 }
 
-fn all(store: &MemoryStore, overlay: Overlay, limit: usize) -> Vec<(RowAddress, Laid<StoredRow>)> {
-    let mut found: Vec<(RowAddress, Laid<StoredRow>)> = Vec::new();
+fn all(store: &MemoryStore, overlay: Overlay, limit: usize) -> Vec<(RowAddress, Laid<DigestRow>)> {
+    let mut found: Vec<(RowAddress, Laid<DigestRow>)> = Vec::new();
     loop {
         let page = overlay
-            .page(store, found.last().map(|(at, _)| *at), limit)
+            .head_page(store, found.last().map(|(at, _)| *at), limit)
             .unwrap();
         if page.is_empty() {
             return found;
@@ -65,61 +66,69 @@ fn all(store: &MemoryStore, overlay: Overlay, limit: usize) -> Vec<(RowAddress, 
 fn clearing_the_stage_leaves_views_and_clearing_views_leaves_the_stage() {
     let store = MemoryStore::new();
     let view = |id| Overlay::new(GROUP, OverlayId(id));
-    let elsewhere = Overlay::new(GroupId(1), OverlayId(1));
-    for overlay in [stage(), view(1), view(u32::MAX), elsewhere] {
+    let elsewhere = Overlay::new(GroupId(1), OverlayId(2));
+    let replaced = Overlay::new(GROUP, OverlayId::REPLACED);
+    for overlay in [stage(), replaced, view(2), view(u32::MAX), elsewhere] {
         put(&store, overlay, u32::MAX, &row(1, 9000));
         delete(&store, overlay, 2, 5);
+        delete(&store, overlay, 2, 6);
     }
     let clear = |clear: &dyn Fn(&mut Batch) -> usize| {
+        let mut cleared = Vec::new();
         loop {
             let mut batch = Batch::new();
-            let keys = clear(&mut batch);
+            let heads = clear(&mut batch);
+            assert_eq!(batch.len(), heads, "the heads, and no content");
             store.apply(batch).unwrap();
-            if keys == 0 {
-                break;
+            if heads == 0 {
+                return cleared;
             }
-            assert!(keys <= 3);
+            cleared.push(heads);
         }
     };
-    clear(&|batch| view(1).clear_page(&store, batch, 3).unwrap());
-    assert_eq!(all(&store, view(1), 9), []);
-    assert_eq!(all(&store, view(u32::MAX), 9).len(), 2);
+    let pages = clear(&|batch| view(2).take_page(&store, batch, 2).unwrap().len());
+    assert_eq!(pages, [2, 1]);
+    assert_eq!(all(&store, view(2), 9), []);
+    assert_eq!(all(&store, view(u32::MAX), 9).len(), 3);
 
-    clear(&|batch| Overlay::clear_views_page(GROUP, &store, batch, 3).unwrap());
+    let leftover =
+        |batch: &mut Batch| Overlay::take_leftover_page(GROUP, &store, batch, 4).unwrap();
+    let pages = clear(&|batch| leftover(batch).len());
+    assert_eq!(pages, [4, 2]);
+    assert_eq!(all(&store, replaced, 9), []);
     assert_eq!(all(&store, view(u32::MAX), 9), []);
-    assert_eq!(all(&store, stage(), 9).len(), 2);
+    assert_eq!(all(&store, stage(), 9).len(), 3);
 
-    clear(&|batch| stage().clear_page(&store, batch, 3).unwrap());
-    assert_eq!(all(&store, elsewhere, 9).len(), 2);
-    // One put of three chunks and one delete: nothing else is left.
-    assert_eq!(store.scan(b"", None, 100).unwrap().len(), 5);
+    let mut batch = Batch::new();
+    let taken = stage().take_page(&store, &mut batch, 9).unwrap();
+    assert_eq!(taken, all(&store, stage(), 9), "what they said");
+    store.apply(batch).unwrap();
+    assert_eq!(all(&store, stage(), 9), []);
+    assert_eq!(all(&store, elsewhere, 9).len(), 3);
 }
 
 #[test]
 fn a_rotten_row_is_refused() {
     let store = MemoryStore::new();
-    put(&store, stage(), 1, &row(1, 5000));
+    put(&store, stage(), 1, &row(1, 7000));
+    let tag = leaf_of(&row(1, 7000), 4).digest.truncated();
     let mut batch = Batch::new();
-    batch.delete(StoredKey::OverlayContent(OverlayId::STAGE, at(1, 1), 1).encode(GROUP));
+    batch.delete(StoredKey::Content(at(1, 1), tag, 1).encode(GROUP));
     store.apply(batch).unwrap();
     let missing = Rot::MissingChunk {
         chunk: 1,
         chunks: 2,
     };
-    for error in [
-        stage().get(&store, at(1, 1)).unwrap_err(),
-        stage().page(&store, None, 5).unwrap_err(),
-    ] {
-        assert!(
-            matches!(error, StorageError::Rotten { rot, .. } if rot == missing),
-            "{error}"
-        );
-    }
+    let error = stage().get(&store, at(1, 1)).unwrap_err();
+    assert!(
+        matches!(error, StorageError::Rotten { rot, .. } if rot == missing),
+        "{error}"
+    );
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Also rows laid over longer rows and over deletes, whose leftover chunks must not disturb.
+    /// Also rows laid over other rows and over deletes.
     #[test]
     fn what_was_laid_last_reads_back(
         steps in prop::collection::vec((0_u32..3, 0_u32..8, prop::option::of(0_usize..13_000)), 1..40),
@@ -140,25 +149,19 @@ proptest! {
             };
             expected.insert(at(tree, id), change);
         }
-        let found: BTreeMap<_, _> = all(&store, stage(), limit)
-            .into_iter()
-            .map(|(at, change)| match change {
-                Laid::Put(read) => {
-                    assert_eq!(read.leaf, leaf_of(&read.row, 4));
-                    (at, Laid::Put(read.row))
-                }
-                Laid::Delete => (at, Laid::Delete),
-            })
-            .collect();
-        prop_assert_eq!(&found, &expected);
-
-        let heads = stage().head_page(&store, None, 100).unwrap();
+        let heads = all(&store, stage(), limit);
         let addresses: Vec<_> = heads.iter().map(|(at, _)| *at).collect();
         prop_assert_eq!(addresses, expected.keys().copied().collect::<Vec<_>>());
         for (at, head) in heads {
             prop_assert_eq!(stage().head(&store, at).unwrap(), Some(head));
-            let single = stage().get(&store, at).unwrap().unwrap();
-            prop_assert_eq!(matches!(single, Laid::Delete), expected[&at] == Laid::Delete);
+            let read = match stage().get(&store, at).unwrap().unwrap() {
+                Laid::Put(read) => {
+                    prop_assert_eq!(read.leaf, leaf_of(&read.row, 4));
+                    Laid::Put(read.row)
+                }
+                Laid::Delete => Laid::Delete,
+            };
+            prop_assert_eq!(&read, &expected[&at]);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The rows of a group: one digest row each, and content in chunks under a prefix of its own, so that a start
-//! reads digests only.
+//! The rows of a group: one digest row each, and content in chunks under a prefix of its own, so that a tree is
+//! rebuilt from digests only, and a row is replaced by writing one digest row when its content is there already.
 //!
 //! Writes are added to the caller's batch, so that rows, trees and applied state change together. Every read of
 //! content is checked against the digest. Two reads may see two states when a writer is at work: a row that does
@@ -32,15 +32,12 @@ impl Rows {
     pub const fn new(group: GroupId) -> Self {
         Self {
             group,
-            content: ContentSpace {
-                group,
-                overlay: None,
-            },
+            content: ContentSpace(group),
         }
     }
 
-    /// Adds the writes that store a row. `previous_chunks` is the chunk count of the row stored at this address
-    /// before, 0 when there was none: what a shorter content leaves over is deleted. Returns the new chunk count.
+    /// Adds the writes that store a row: its content, and the digest row that makes it the row at this address. The
+    /// content of the row before it is the caller's to delete, unless somebody still reads it.
     ///
     /// # Errors
     /// When id or content are too long; the batch is then not to be used.
@@ -50,21 +47,67 @@ impl Rows {
         at: RowAddress,
         row: &Row,
         leaf: &Leaf,
-        previous_chunks: u16,
-    ) -> Result<u16, StorageError> {
-        let chunks = self.content.put(batch, at, &row.content, previous_chunks)?;
-        let digest = DigestRow::new(row, leaf, chunks)?;
-        batch.put(
-            StoredKey::Digest(at).encode(self.group),
-            codec::encode(&digest),
-        );
-        Ok(chunks)
+    ) -> Result<DigestRow, StorageError> {
+        let digest = self.put_content(batch, at, row, leaf)?;
+        self.link(batch, at, &digest);
+        Ok(digest)
     }
 
-    /// Adds the writes that remove a row of `previous_chunks` chunks.
-    pub fn delete(&self, batch: &mut Batch, at: RowAddress, previous_chunks: u16) {
+    /// Adds the writes of a row's content alone. It is no row before it is linked.
+    ///
+    /// # Errors
+    /// When id or content are too long; the batch is then not to be used.
+    pub fn put_content(
+        &self,
+        batch: &mut Batch,
+        at: RowAddress,
+        row: &Row,
+        leaf: &Leaf,
+    ) -> Result<DigestRow, StorageError> {
+        let digest = DigestRow::new(row, leaf)?;
+        self.content.put(batch, digest.content(at), &row.content)?;
+        Ok(digest)
+    }
+
+    /// Adds the write that makes this the row at an address. Its content is there already.
+    pub fn link(&self, batch: &mut Batch, at: RowAddress, digest: &DigestRow) {
+        batch.put(
+            StoredKey::Digest(at).encode(self.group),
+            codec::encode(digest),
+        );
+    }
+
+    /// Adds the write after which there is no row at an address. Its content stays.
+    pub fn unlink(&self, batch: &mut Batch, at: RowAddress) {
         batch.delete(StoredKey::Digest(at).encode(self.group));
-        self.content.delete(batch, at, 0..previous_chunks);
+    }
+
+    /// Adds the deletes of a row's content.
+    pub fn delete_content(&self, batch: &mut Batch, at: RowAddress, digest: &DigestRow) {
+        self.content
+            .delete(batch, digest.content(at), digest.chunks());
+    }
+
+    /// Adds the writes that remove a row with its content.
+    pub fn delete(&self, batch: &mut Batch, at: RowAddress, digest: &DigestRow) {
+        self.unlink(batch, at);
+        self.delete_content(batch, at, digest);
+    }
+
+    /// The row that this digest row describes, linked or not, checked.
+    ///
+    /// # Errors
+    /// [`StorageError::Rotten`] when its content is not there, or not what the digest says.
+    pub fn read(
+        &self,
+        store: &dyn KvStore,
+        at: RowAddress,
+        digest: DigestRow,
+    ) -> Result<StoredRow, StorageError> {
+        let found = self
+            .content
+            .read(store, digest.content(at), digest.chunks())?;
+        digest.join(at, found)
     }
 
     /// The digest row at an address.
@@ -92,8 +135,7 @@ impl Rows {
         let mut digest = self.digest(store, at)?;
         // Ends: each further round needs a write to this row between two reads of it.
         while let Some(before) = digest {
-            let found = self.content.read(store, at, before.chunks())?;
-            let error = match before.clone().join(at, found) {
+            let error = match self.read(store, at, before.clone()) {
                 Ok(row) => return Ok(Some(row)),
                 Err(error) => error,
             };
@@ -140,15 +182,15 @@ impl Rows {
         let mut after = after;
         loop {
             let mut digests = self.digest_page(store, tree, after, limit)?;
-            let chunks = cut_page(&mut digests, DigestRow::chunks);
-            let (Some((first, _)), Some((last, _))) = (digests.first(), digests.last()) else {
+            let chunks = cut_page(&mut digests);
+            let (Some((first, digest)), Some((last, _))) = (digests.first(), digests.last()) else {
                 return Ok(Vec::new());
             };
             after = Some(*last);
-            // One scan for all: chunks are in the order of their rows.
-            let pairs = self
-                .content
-                .scan(store, RowAddress::new(tree, *first), chunks)?;
+            // One scan for all: chunks are in the order of their rows. Where old content lies between them it ends
+            // too early, and the rest are read one by one.
+            let first = digest.content(RowAddress::new(tree, *first));
+            let pairs = self.content.scan(store, first, chunks)?;
             let rows = self.join_page(store, tree, digests, pairs)?;
             // All of them gone since their digests were read is not the end of the tree.
             if !rows.is_empty() {
@@ -170,7 +212,7 @@ impl Rows {
     ) -> Result<usize, StorageError> {
         let page = self.digest_page(store, tree, None, limit)?;
         for (key, digest) in &page {
-            self.delete(batch, RowAddress::new(tree, *key), digest.chunks());
+            self.delete(batch, RowAddress::new(tree, *key), digest);
         }
         Ok(page.len())
     }
@@ -186,7 +228,8 @@ impl Rows {
         let mut rows = Vec::with_capacity(digests.len());
         for (key, digest) in digests {
             let at = RowAddress::new(tree, key);
-            let found = self.content.take(&mut pairs, at, digest.chunks())?;
+            let (of, chunks) = (digest.content(at), digest.chunks());
+            let found = self.content.take(&mut pairs, of, chunks)?;
             let row = match digest.join(at, found) {
                 Ok(row) => Some(row),
                 // Rotten, or written meanwhile: the single read tells.
@@ -205,7 +248,7 @@ impl Rows {
 }
 
 /// Ends a page behind the row that fills it. Returns how many chunks the rows left have together.
-pub(crate) fn cut_page<K, D>(page: &mut Vec<(K, D)>, chunks_of: impl Fn(&D) -> u16) -> usize {
+fn cut_page(page: &mut Vec<(Key, DigestRow)>) -> usize {
     let chunks_max = PAGE_BYTES_MAX / crate::CHUNK_BYTES_MAX;
     let mut chunks = 0;
     let mut rows = 0;
@@ -213,7 +256,7 @@ pub(crate) fn cut_page<K, D>(page: &mut Vec<(K, D)>, chunks_of: impl Fn(&D) -> u
         if chunks >= chunks_max {
             break;
         }
-        chunks += usize::from(chunks_of(digest));
+        chunks += usize::from(digest.chunks());
         rows += 1;
     }
     page.truncate(rows);

@@ -5,7 +5,7 @@
 //! the files sled creates when it opens are synced with their directory before anything is written; a lock
 //! file of our own makes a second opener a typed error; files half written when an open was killed are removed;
 //! damage found while opening is an error, also where sled panics (in a build that unwinds).
-//! Values are kept under 4 KiB ([`crate::VALUE_BYTES_MAX`]), so that sled never makes blob files, which
+//! Values are kept under 6 KiB ([`crate::VALUE_BYTES_MAX`]), so that sled never makes blob files, which
 //! would be new files to sync.
 
 mod place;

@@ -71,18 +71,14 @@ fn write_batch(store: &SledStore, number: u64) {
     let (rows, log) = (Rows::new(GROUP), EntryLog::new(GROUP));
     let mut batch = Batch::new();
     for row in rows_of(number) {
-        let previous = rows
-            .digest(store, address(&row))
-            .unwrap()
-            .map_or(0, |digest| digest.chunks());
-        rows.put(
-            &mut batch,
-            address(&row),
-            &row,
-            &leaf_of(&row, number),
-            previous,
-        )
-        .unwrap();
+        let at = address(&row);
+        let previous = rows.digest(store, at).unwrap();
+        let digest = rows
+            .put(&mut batch, at, &row, &leaf_of(&row, number))
+            .unwrap();
+        if let Some(previous) = previous.filter(|previous| previous.digest() != digest.digest()) {
+            rows.delete_content(&mut batch, at, &previous);
+        }
     }
     log.put(store, &mut batch, number, &entry_of(number))
         .unwrap();

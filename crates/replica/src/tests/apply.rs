@@ -11,7 +11,9 @@ use pando_model::{
 };
 use uuid::Uuid;
 
-use super::harness::{World, create, entry, ids_of, name, payload, point, position, refused};
+use super::harness::{
+    CONTENT_KIND, World, create, entry, ids_of, name, payload, point, position, refused,
+};
 use crate::{ApplyEntry, ApplyPayload, ReplicaError};
 
 pub(super) fn drop_collection(text: &str) -> Command {
@@ -407,7 +409,7 @@ fn a_collection_created_anew_has_another_tree() {
     world.upsert(old, 0..600);
     world.write(drop_collection("a")).unwrap();
     assert_eq!(
-        world.keys_of_kind(3),
+        world.keys_of_kind(CONTENT_KIND),
         1,
         "rows go with their collection; the counters stay"
     );

@@ -11,7 +11,7 @@ use pando_sync::{
 };
 use proptest::prelude::*;
 
-use super::harness::{INTENT_KIND, OVERLAY_KINDS, World, assert_sound, readings};
+use super::harness::{INTENT_KIND, World, assert_sound, readings};
 use super::script::acts;
 use crate::{FrozenView, Replica, ReplicaError, Stage, StagedDelta, ViewError};
 
@@ -135,12 +135,8 @@ pub(super) fn assert_caught_up(follower: &World, leader: &World) {
     assert_eq!(follower.replica.applied(), leader.replica.applied());
     assert_eq!(readings(&follower.replica), readings(&leader.replica));
     assert_sound(follower);
-    let left = OVERLAY_KINDS.map(|kind| follower.keys_of_kind(kind));
-    assert_eq!(
-        (left, follower.keys_of_kind(INTENT_KIND)),
-        ([0, 0], 0),
-        "nothing of the session is left"
-    );
+    follower.assert_tidy();
+    assert_eq!(follower.keys_of_kind(INTENT_KIND), 0, "no intent is left");
 }
 
 proptest! {

@@ -86,13 +86,28 @@ impl World {
         dump(self.store.as_ref())
     }
 
+    /// Clears all garbage; then every content stored is a row's.
+    pub(super) fn assert_tidy(&self) {
+        while self.replica.tidy().unwrap() {}
+        assert_eq!(self.keys_of_kind(OVERLAY_KIND), 0, "nothing is laid over");
+        let rows = Rows::new(GroupId::CATALOGUE);
+        let digests = self.dump().into_iter().filter(|(key, _)| key[4] == 2);
+        let chunks = digests.map(|(key, _)| {
+            let at = StoredKey::decode(&key).unwrap().1.address().unwrap();
+            let digest = rows.digest(self.store.as_ref(), at).unwrap().unwrap();
+            usize::from(digest.chunks())
+        });
+        assert_eq!(self.keys_of_kind(CONTENT_KIND), chunks.sum::<usize>(), "no orphans");
+    }
+
     /// Keys stored under a kind byte.
     pub(super) fn keys_of_kind(&self, kind: u8) -> usize {
         self.dump().keys().filter(|key| key[4] == kind).count()
     }
 }
 
-pub(super) const OVERLAY_KINDS: [u8; 2] = [4, 5];
+pub(super) const OVERLAY_KIND: u8 = 4;
+pub(super) const CONTENT_KIND: u8 = 9;
 pub(super) const INTENT_KIND: u8 = 7;
 
 pub(super) fn dump(store: &dyn KvStore) -> BTreeMap<Vec<u8>, Vec<u8>> {

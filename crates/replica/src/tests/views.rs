@@ -10,7 +10,7 @@ use pando_sync::Source;
 use proptest::prelude::*;
 
 use super::catch_up::{assert_caught_up, catch_up};
-use super::harness::{OVERLAY_KINDS, World, copy, options};
+use super::harness::{OVERLAY_KIND, World, copy, options};
 use super::script::{Act, acts};
 use crate::{FrozenView, Replica, ReplicaOptions, ViewError};
 
@@ -51,10 +51,7 @@ fn served(view: &FrozenView, portion: usize) -> Result<Saved, ViewError> {
 }
 
 fn overlays(world: &World) -> usize {
-    OVERLAY_KINDS
-        .map(|kind| world.keys_of_kind(kind))
-        .iter()
-        .sum()
+    world.keys_of_kind(OVERLAY_KIND)
 }
 
 proptest! {
@@ -83,7 +80,7 @@ proptest! {
         drop(last);
         world.act(&[Act::Blank]);
         while world.replica.tidy().unwrap() {}
-        prop_assert_eq!(overlays(&world), 0);
+        world.assert_tidy();
         let views = world.replica.stats().unwrap().views;
         prop_assert_eq!(views, 0);
     }
