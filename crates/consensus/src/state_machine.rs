@@ -11,9 +11,8 @@ use std::sync::Arc;
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use pando_model::{RequestId, WriteResult};
-use pando_replica::{Applied, ApplyEntry, ApplyPayload, Replica, ReplicaError};
+use pando_replica::{Applied, ApplyEntry, ApplyPayload, Installed, Replica, ReplicaError};
 use thiserror::Error;
-use tokio::time::Instant;
 
 use crate::members::Members;
 use crate::session::Progress;
@@ -218,12 +217,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 return Err(write_error(&MachineError::NotStaged { found }));
             }
         };
-        let began = Instant::now();
-        let applied = self
+        let Installed { applied, unserved } = self
             .blocking(move |replica| Ok(replica.install(*delta)?))
             .await
             .map_err(|error| write_error(&error))?;
-        self.progress.install_took(began.elapsed());
+        self.progress.install_took(unserved);
         self.members =
             Members::decode(&applied.membership).map_err(|error| write_error(&error.into()))?;
         Ok(())
@@ -232,19 +230,25 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<Snapshot<TypeConfig>>, RaftStorageError> {
-        // The first call is openraft's at start-up, which takes the answer for a snapshot that was built. All others
-        // are for followers to be sent it; nothing of the log goes for that, so nothing need be durable.
+        // The first call is openraft's at start-up, which takes the answer for a snapshot that was built, and must not
+        // wait until a view can be frozen. All others are for followers to be sent it; nothing of the log goes for
+        // that, so nothing need be durable.
         let starting = !std::mem::replace(&mut self.started, true);
         if self.replica.applied().position.is_none() {
             return Ok(None);
+        }
+        if starting {
+            let meta = self.blocking(durable).await;
+            let meta = meta.map_err(|error| read_error(&error))?;
+            return Ok(meta.map(|meta| Snapshot {
+                meta,
+                snapshot: Box::new(SnapshotHandle::Described),
+            }));
         }
         let frozen = self
             .blocking(move |replica| {
                 let view = replica.freeze()?;
                 let meta = describe(view.applied())?;
-                if starting {
-                    replica.make_durable()?;
-                }
                 Ok(meta.map(|meta| (meta, view)))
             })
             .await

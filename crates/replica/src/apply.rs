@@ -1,11 +1,14 @@
 //! Apply: log entries in, results out.
 
+use std::time::Instant;
+
 use pando_model::WriteResult;
 
 use crate::applied::{ApplyEntry, ApplyPayload};
 use crate::error::ReplicaError;
 use crate::plan::plan;
 use crate::replica::{Replica, Writer};
+use crate::times::Part;
 
 impl Replica {
     /// Applies entries in log order. Each is one atomic storage batch; its result is the same on every replica.
@@ -36,7 +39,11 @@ impl Replica {
                     applied,
                 });
             }
-            let plan = plan(&state, self.store.as_ref(), self.rows, &entry)?;
+            let (begun, hashed) = (Instant::now(), self.times.get(Part::Tree));
+            let plan = plan(&state, self.store.as_ref(), self.rows, &self.times, &entry)?;
+            let hashing = self.times.get(Part::Tree) - hashed;
+            self.times
+                .add(Part::Plan, begun.elapsed().saturating_sub(hashing));
             let membership = match entry.payload {
                 ApplyPayload::Membership(bytes) => bytes,
                 ApplyPayload::Blank | ApplyPayload::Command(_) => state.applied.membership.clone(),

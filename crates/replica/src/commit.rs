@@ -12,6 +12,7 @@ use crate::error::ReplicaError;
 use crate::plan::{Changes, SystemChange};
 use crate::replica::{Replica, Writer};
 use crate::state::State;
+use crate::times::Part;
 
 /// The trees and the root after a plan, before anything is written.
 struct Next {
@@ -45,9 +46,13 @@ impl Replica {
         let system_rows = system_rows(&changes, position.index);
         let (next, batch, applied) = {
             let state = self.state.read();
-            let next = next(&state, &changes, &system_rows, position.index);
-            let rows = self.row_changes(&state, &changes, &system_rows)?;
-            let mut batch = self.rows_batch(&rows)?;
+            let next = self.times.of(Part::Tree, || {
+                next(&state, &changes, &system_rows, position.index)
+            });
+            let mut batch = self.times.of(Part::Storage, || {
+                let rows = self.row_changes(&state, &changes, &system_rows)?;
+                self.rows_batch(&rows)
+            })?;
             let applied = Applied {
                 position: Some(position),
                 membership,
@@ -57,13 +62,15 @@ impl Replica {
             batch.put(StoredKey::Meta.encode(self.options.group), meta);
             (next, batch, applied)
         };
-        self.store.apply(batch)?;
+        (self.times).of(Part::Storage, || self.store.apply(batch))?;
         if let Some((_, tree)) = &next.dropped {
             writer.dropped.push(*tree);
         }
         // Bound, so that a large index is freed after the lock.
         let latest = applied.clone();
-        let dropped = show(&mut self.state.write(), changes, next, applied);
+        let dropped = (self.times).of(Part::Index, || {
+            show(&mut self.state.write(), changes, next, applied)
+        });
         *self.latest.write() = latest;
         drop(dropped);
         self.clear_garbage(writer)?;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pando_merkle::{Change, Key, Leaf, Tree};
 use pando_model::{PointId, Record, Stamp, TreeId};
@@ -30,6 +30,15 @@ pub(crate) const INSTALL_BATCH_ROWS: usize = if cfg!(test) { 16 } else { 512 };
 const SHOW_BYTES_MAX: u64 = 64 << 20;
 /// Keys or rows cleared per batch.
 const CLEAR_PAGE: usize = 1024;
+
+/// What an install has come to.
+#[derive(Debug)]
+pub struct Installed {
+    /// The state it ended in.
+    pub applied: Applied,
+    /// How long readers were not served.
+    pub unserved: Duration,
+}
 
 /// A row as it is to be shown.
 struct Shown {
@@ -54,7 +63,7 @@ impl Replica {
     /// [`ReplicaError::StageMismatch`] when the stage does not make the announced state, or the state here is beyond
     /// it: nothing is installed then. When storage fails the replica is unusable until it is opened anew, which goes
     /// on where this stopped.
-    pub fn install(&self, delta: StagedDelta) -> Result<Applied, ReplicaError> {
+    pub fn install(&self, delta: StagedDelta) -> Result<Installed, ReplicaError> {
         fail::fail_point!("install::begin");
         let mut writer = self.writer()?;
         let (current, index) = self.current();
@@ -75,7 +84,7 @@ impl Replica {
             _place,
             ..
         } = delta;
-        self.or_poison(|| {
+        let unserved = self.or_poison(|| {
             self.clear_returning(&mut writer, &target)?;
             self.views.give_up_all();
             let trees: Vec<TreeId> = target.keys().copied().collect();
@@ -86,7 +95,8 @@ impl Replica {
             self.store.flush()?;
             fail::fail_point!("install::applying");
             self.install_storage(&current, &target, &applied)?;
-            let gone = self.install_memory(&mut writer, &current, &target, catalogue, &applied)?;
+            let (gone, unserved) =
+                self.install_memory(&mut writer, &current, &target, catalogue, &applied)?;
             drop(gone);
             fail::fail_point!("install::clear");
             Intent::clear(self.store.as_ref(), self.options.group)?;
@@ -94,9 +104,10 @@ impl Replica {
             writer
                 .overlays
                 .extend([OverlayId::REPLACED, OverlayId::STAGE]);
-            Ok(self.store.flush()?)
+            self.store.flush()?;
+            Ok(unserved)
         })?;
-        Ok(applied)
+        Ok(Installed { applied, unserved })
     }
 
     /// Finishes clearing dropped trees that the new state has after all: what is left of them is not in its tree.
@@ -188,14 +199,14 @@ impl Replica {
         target: &BTreeMap<TreeId, Tree>,
         catalogue: Catalogue,
         applied: &Applied,
-    ) -> Result<Vec<Collection>, ReplicaError> {
-        let mut part = Vec::new();
-        let mut bytes = 0;
+    ) -> Result<(Vec<Collection>, Duration), ReplicaError> {
+        let (mut part, mut bytes, mut begun) = (Vec::new(), 0, None);
         for (tree, change) in changes(current, target) {
             bytes += change.to.map_or(0, |to| u64::from(to.bytes));
             part.push(self.shown(&catalogue, tree, &change, applied.index())?);
             if bytes >= SHOW_BYTES_MAX {
                 // From here on what readers would see is a mixture.
+                begun.get_or_insert_with(Instant::now);
                 self.installing.store(true, Ordering::Release);
                 let mut state = self.state.write();
                 prepare_collections(&mut state, &catalogue);
@@ -203,7 +214,7 @@ impl Replica {
                 bytes = 0;
             }
         }
-        let begun = Instant::now();
+        let begun = begun.unwrap_or_else(Instant::now);
         let gone = {
             let mut state = self.state.write();
             prepare_collections(&mut state, &catalogue);
@@ -211,8 +222,7 @@ impl Replica {
             self.show_installed(&mut state, writer, catalogue, applied)?
         };
         self.installing.store(false, Ordering::Release);
-        tracing::debug!(index = applied.index(), took = ?begun.elapsed(), "the new state is shown");
-        Ok(gone)
+        Ok((gone, begun.elapsed()))
     }
 
     /// Reads what a change puts.
@@ -309,7 +319,9 @@ impl Replica {
     /// Removes what a finished install has left, if anything is left.
     pub(crate) fn clear_installed(&self, writer: &mut Writer) -> Result<(), ReplicaError> {
         if writer.overlays.contains(&OverlayId::STAGE) {
-            writer.overlays.retain(|id| *id != OverlayId::STAGE && *id != OverlayId::REPLACED);
+            writer
+                .overlays
+                .retain(|id| *id != OverlayId::STAGE && *id != OverlayId::REPLACED);
             self.clear_stage()?;
         }
         Ok(())

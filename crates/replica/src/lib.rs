@@ -37,15 +37,18 @@ mod scrub;
 mod stage;
 mod state;
 mod system_row;
+mod times;
 mod view;
 
 pub use applied::{Applied, ApplyEntry, ApplyPayload, decode_meta};
 pub use error::ReplicaError;
+pub use install::Installed;
 pub use mend::{Mended, WantedRow};
 pub use options::ReplicaOptions;
 pub use replica::{Replica, ReplicaStats};
 pub use scrub::{DamageReport, ScrubCursor, ScrubStep};
 pub use stage::{Stage, StagedDelta};
+pub use times::Part;
 pub use view::{FrozenView, ViewError};
 
 #[cfg(test)]

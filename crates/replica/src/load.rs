@@ -19,6 +19,7 @@ use crate::collection::point_of;
 use crate::error::ReplicaError;
 use crate::ranges::{KeyRange, key_ranges};
 use crate::replica::Replica;
+use crate::times::Part;
 
 /// Rows read per page.
 const PAGE: usize = 512;
@@ -73,7 +74,8 @@ impl Replica {
     /// be are no error: see [`Replica::unloaded`].
     pub fn load(&self) -> Result<(), ReplicaError> {
         let trees: Vec<TreeId> = self.state.read().collections.keys().copied().collect();
-        let loaded = self.or_poison(|| trees.into_iter().try_for_each(|tree| self.load_tree(tree)));
+        let load = || trees.into_iter().try_for_each(|tree| self.load_tree(tree));
+        let loaded = self.times.of(Part::StartLoad, || self.or_poison(load));
         match &loaded {
             Ok(()) => {
                 self.loading.read.store(true, Ordering::Release);
@@ -87,6 +89,15 @@ impl Replica {
         loaded
     }
 
+    /// Gives up what is not loaded yet; the replica is unusable then, and nobody waits for it any more.
+    pub fn stop_loading(&self) {
+        let _writer = self.writer.lock();
+        if !self.loading.is_finished() {
+            self.poisoned.store(true, Ordering::Release);
+            self.loaded.notify_all();
+        }
+    }
+
     /// Rows that could not be loaded: on disk they are not what their trees name.
     pub fn unloaded(&self) -> Vec<RowAddress> {
         self.loading.unloaded.lock().iter().copied().collect()
@@ -98,7 +109,12 @@ impl Replica {
     }
 
     /// Takes a row that was mended, if it could not be loaded before.
-    pub(crate) fn load_mended(&self, at: RowAddress, row: &Row, leaf: Leaf) -> Result<(), ReplicaError> {
+    pub(crate) fn load_mended(
+        &self,
+        at: RowAddress,
+        row: &Row,
+        leaf: Leaf,
+    ) -> Result<(), ReplicaError> {
         if !self.loading.unloaded.lock().contains(&at) {
             return Ok(());
         }
@@ -172,7 +188,7 @@ impl Replica {
         pages: &SyncSender<Result<Page, ReplicaError>>,
     ) {
         let mut after = keys.after;
-        loop {
+        while !self.poisoned.load(Ordering::Acquire) {
             let (page, last) = match self.read_page(definition, keys, after) {
                 Ok((_, None)) => return,
                 Ok((page, Some(last))) => (Ok(page), Some(last)),

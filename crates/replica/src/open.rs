@@ -22,6 +22,7 @@ use crate::replica::{Replica, Writer};
 use crate::scrub::Kept;
 use crate::state::State;
 use crate::system_row::SystemRow;
+use crate::times::{Part, Times};
 use crate::view::Views;
 
 /// Digest rows read per page.
@@ -70,6 +71,7 @@ impl Replica {
             writer: Mutex::new(Writer::default()),
             loaded: Condvar::new(),
             loading: Loading::default(),
+            times: Times::default(),
             latest: RwLock::new(State::empty().applied),
             state: RwLock::new(State::empty()),
             views: Views::new(options.group, options.overlay_bytes_max),
@@ -79,7 +81,7 @@ impl Replica {
         };
         replica.recover_install(log_purged)?;
         replica.clear_leftovers()?;
-        let state = replica.rebuild()?;
+        let state = replica.times.of(Part::StartTrees, || replica.rebuild())?;
         replica.writer.lock().dropped = replica.orphans(&state)?;
         replica.loading.expect(state.totals().0);
         *replica.latest.write() = state.applied.clone();

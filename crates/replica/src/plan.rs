@@ -20,6 +20,7 @@ use crate::error::ReplicaError;
 use crate::reply::Reply;
 use crate::state::State;
 use crate::system_row::{SystemId, SystemRow};
+use crate::times::Times;
 
 /// What an entry comes to.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ pub(crate) fn plan(
     state: &State,
     store: &dyn KvStore,
     rows: Rows,
+    times: &Times,
     entry: &ApplyEntry,
 ) -> Result<Plan, ReplicaError> {
     let ApplyPayload::Command(proposal) = &entry.payload else {
@@ -101,6 +103,7 @@ pub(crate) fn plan(
         state,
         store,
         rows,
+        times,
         stamp,
         index,
     };
@@ -118,6 +121,7 @@ struct Planner<'a> {
     state: &'a State,
     store: &'a dyn KvStore,
     rows: Rows,
+    times: &'a Times,
     stamp: Stamp,
     index: u64,
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pando_merkle::Digest;
 use pando_model::{CheckReport, ReadError, RequestId, TreeId};
@@ -15,6 +16,7 @@ use crate::load::Loading;
 use crate::options::ReplicaOptions;
 use crate::scrub::Kept;
 use crate::state::State;
+use crate::times::{Part, Times};
 use crate::view::Views;
 
 /// One replica's state. Shared by reference; all calls block.
@@ -29,6 +31,7 @@ pub struct Replica {
     /// Told when everything is loaded: until then the writer's place is nobody's.
     pub(crate) loaded: Condvar,
     pub(crate) loading: Loading,
+    pub(crate) times: Times,
     pub(crate) state: RwLock<State>,
     /// `state.applied` once more: whoever only asks how far this replica is never waits for a search or a commit, so
     /// it may ask on an async worker. Follows `state`: who sees an index here sees its writes there.
@@ -108,6 +111,11 @@ impl Replica {
     /// The root reported by the last consistency check applied here.
     pub fn last_check(&self) -> Option<CheckReport> {
         self.state.read().last_check.clone()
+    }
+
+    /// The time a part of the work has taken since the replica was opened.
+    pub fn time(&self, part: Part) -> Duration {
+        self.times.get(part)
     }
 
     /// Whether an install is between its first and its last batch.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use pando_consensus::{self as consensus, Node, NodeAddress};
 use pando_proto::{CatchUp, CatchUpPath, LastCatchUp, LogKept, NodeState, NodeStatus, Role, Scrub};
+use pando_replica::Part;
 use pando_storage::KvStore;
 
 use crate::http::Observed;
@@ -41,9 +42,10 @@ impl Observed for NodeView {
         let measured = tokio::task::spawn_blocking(move || {
             let stats = replica.stats().map_err(|e| e.to_string())?;
             let log_bytes = log.size_on_disk().map_err(|e| e.to_string())?;
-            Ok::<_, String>((stats, log_bytes, resident_bytes()))
+            let work = Part::ALL.map(|part| (part, replica.time(part).as_secs_f64()));
+            Ok::<_, String>((stats, log_bytes, resident_bytes(), work))
         });
-        let (stats, log_disk_bytes, resident_bytes) = measured
+        let (stats, log_disk_bytes, resident_bytes, work) = measured
             .await
             .map_err(|_| "the node is shutting down".to_owned())??;
         let status = self.node.status().await;
@@ -54,6 +56,7 @@ impl Observed for NodeView {
             views: stats.views,
             overlay_bytes: stats.overlay_bytes,
             resident_bytes,
+            work,
             status: NodeStatus {
                 role: role(status.role),
                 term: status.term,

@@ -193,6 +193,7 @@ mod tests {
             status,
             views: 1,
             overlay_bytes: 77,
+            work: pando_replica::Part::ALL.map(|part| (part, 0.5)),
             resident_bytes: None,
         }
     }

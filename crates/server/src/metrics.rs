@@ -7,6 +7,7 @@ mod catch_up;
 mod node;
 mod requests;
 mod scrub;
+mod work;
 
 use std::fmt;
 use std::sync::Arc;

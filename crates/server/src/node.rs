@@ -14,6 +14,7 @@ use pando_replica::{Replica, ReplicaOptions};
 use pando_storage::{KvStore, SledOptions, SledStore};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
@@ -41,6 +42,7 @@ const PUBLIC_API: &str = "public-api";
 const HEALTH: &str = "health";
 const NODE_API: &str = "node-api";
 const HTTP: &str = "http";
+const LOADING: &str = "loading";
 
 /// Where a running node is reached, and who it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -174,6 +176,8 @@ async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 struct Stores {
     log: Arc<dyn KvStore>,
     replica: Arc<Replica>,
+    /// Loads the replica's points.
+    loading: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Stores {
@@ -200,10 +204,18 @@ impl Stores {
                 overlay_bytes_max,
                 ..ReplicaOptions::default()
             };
-            let replica = Replica::open(data, options, purged).with_context(|| lost(&data_dir))?;
+            let replica =
+                Replica::open_trees(data, options, purged).with_context(|| lost(&data_dir))?;
+            let replica = Arc::new(replica);
+            // Consensus starts meanwhile; it may wait for this, so this must not wait for it.
+            let loading = tokio::task::spawn_blocking({
+                let (replica, lost) = (Arc::clone(&replica), lost(&data_dir));
+                move || replica.load().context(lost)
+            });
             anyhow::Ok(Self {
                 log,
-                replica: Arc::new(replica),
+                replica,
+                loading: Some(loading),
             })
         });
         opened.await?
@@ -251,13 +263,16 @@ impl Running {
         mut self,
         config: &Config,
         listeners: Listeners,
-        stores: Stores,
+        mut stores: Stores,
         shutdown: impl Future<Output = ()>,
         on_ready: impl FnOnce(&Ready),
     ) -> anyhow::Result<()> {
         let [api, node, http] =
             [&listeners.api, &listeners.node, &listeners.http].map(TcpListener::local_addr);
         let (api, node, http) = (api?, node?, http?);
+        if let Some(loading) = stores.loading.take() {
+            self.watch_loading(loading);
+        }
         let outcome = self.start_workers(config, listeners).await;
         let outcome = match outcome {
             Ok(()) => {
@@ -303,6 +318,23 @@ impl Running {
         self.start_health(health.clone());
         self.start_public_api(config, api, health);
         Ok(())
+    }
+
+    /// Stops the process when its points cannot be loaded.
+    fn watch_loading(&mut self, loading: JoinHandle<anyhow::Result<()>>) {
+        let replica = Arc::clone(self.node.replica());
+        self.workers.spawn(LOADING, |stop| async move {
+            loading.await.context("loading was interrupted")??;
+            let rotten = replica.unloaded().len();
+            if rotten > 0 {
+                error!(
+                    rotten,
+                    "stored rows are not what they were: nothing is served before they are mended"
+                );
+            }
+            stop.cancelled().await;
+            Ok(())
+        });
     }
 
     fn start_node_api(&mut self, listener: TcpListener) {
@@ -372,6 +404,10 @@ impl Running {
     async fn stop(mut self, stores: Stores) -> anyhow::Result<()> {
         self.workers.stop(HEALTH).await;
         self.workers.stop(PUBLIC_API).await;
+        // Whoever waits for the rest to be loaded is told that it will not be.
+        let replica = Arc::clone(self.node.replica());
+        blocking(move || replica.stop_loading()).await?;
+        self.workers.stop(LOADING).await;
         self.node.shutdown().await;
         self.workers.stop(NODE_API).await;
         self.streams.close();

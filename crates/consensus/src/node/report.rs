@@ -60,6 +60,9 @@ impl Node {
                 ..SyncStatus::default()
             });
         }
+        if let Some((done, total)) = self.replica.load_progress() {
+            return waiting(&format!("it is loading its points, {done} of {total}"));
+        }
         if metrics.membership_config.nodes().next().is_none() {
             return waiting("it is not a member of a cluster yet");
         }

@@ -11,6 +11,7 @@ use pando_storage::{RowAddress, leaf_of};
 use super::{Changes, Planned, Planner, PointChange, PointPut, Refusal};
 use crate::collection::Collection;
 use crate::error::ReplicaError;
+use crate::times::Part;
 
 /// A deleted row costs its keys only: about this fraction of its content.
 const DELETE_COST_DIVISOR: usize = 64;
@@ -120,7 +121,7 @@ impl Planner<'_> {
             version: self.stamp.to_bytes(),
             content: record.encode(),
         };
-        let leaf = leaf_of(&row, self.index);
+        let leaf = (self.times).of(Part::Tree, || leaf_of(&row, self.index));
         PointChange {
             id,
             key: collection.key(id),

@@ -97,7 +97,11 @@ impl World {
             let digest = rows.digest(self.store.as_ref(), at).unwrap().unwrap();
             usize::from(digest.chunks())
         });
-        assert_eq!(self.keys_of_kind(CONTENT_KIND), chunks.sum::<usize>(), "no orphans");
+        assert_eq!(
+            self.keys_of_kind(CONTENT_KIND),
+            chunks.sum::<usize>(),
+            "no orphans"
+        );
     }
 
     /// Keys stored under a kind byte.

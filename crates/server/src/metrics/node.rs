@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::catch_up::CatchUpMetrics;
 use super::scrub::ScrubMetrics;
+use super::work::{Work, WorkMetrics};
 use crate::traffic::Traffic;
 
 pub(super) type Level = Gauge<u64, AtomicU64>;
@@ -31,6 +32,8 @@ pub(crate) struct NodeFigures {
     pub views: u64,
     /// Bytes kept so that they stay frozen.
     pub overlay_bytes: u64,
+    /// Where the replica's time went, in seconds.
+    pub(crate) work: Work,
     /// Memory of the process, where the system tells.
     pub resident_bytes: Option<u64>,
 }
@@ -66,6 +69,7 @@ pub(super) struct NodeMetrics {
     node_api_bytes: Family<Direction, Counter>,
     catch_up: CatchUpMetrics,
     scrub: ScrubMetrics,
+    work: WorkMetrics,
 }
 
 const ROLES: [(Role, &str); 4] = [
@@ -114,6 +118,7 @@ impl NodeMetrics {
         let m = Self {
             catch_up: CatchUpMetrics::register(registry),
             scrub: ScrubMetrics::register(registry),
+            work: WorkMetrics::register(registry),
             ..Self::default()
         };
         m.register_raft(registry);
@@ -191,6 +196,7 @@ impl NodeMetrics {
     }
 
     pub(super) fn set(&self, figures: &NodeFigures, traffic: &Traffic) {
+        self.work.set(&figures.work);
         let s = &figures.status;
         self.node_id.set(figures.node_id);
         self.leader_id.set(figures.leader.unwrap_or(0));
