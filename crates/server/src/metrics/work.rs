@@ -1,9 +1,10 @@
 //! Where the replica's time goes: applying entries, and starting.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pando_replica::Part;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -17,7 +18,7 @@ struct PartOf {
 
 #[derive(Debug, Default)]
 pub(super) struct WorkMetrics {
-    apply: Family<PartOf, Seconds>,
+    apply: Family<PartOf, Counter<f64, AtomicU64>>,
     start: Family<PartOf, Seconds>,
 }
 
@@ -42,15 +43,23 @@ impl WorkMetrics {
 
     pub(super) fn set(&self, work: &Work) {
         for (part, seconds) in work {
-            let (family, part) = match part {
-                Part::Plan => (&self.apply, "plan"),
-                Part::Tree => (&self.apply, "tree"),
-                Part::Storage => (&self.apply, "storage"),
-                Part::Index => (&self.apply, "index"),
-                Part::StartTrees => (&self.start, "trees"),
-                Part::StartLoad => (&self.start, "load"),
+            let apply = |part| {
+                let counter = self.apply.get_or_create_owned(&PartOf { part });
+                counter.inner().store(seconds.to_bits(), Ordering::Relaxed);
             };
-            family.get_or_create(&PartOf { part }).set(*seconds);
+            let start = |part| {
+                self.start
+                    .get_or_create_owned(&PartOf { part })
+                    .set(*seconds);
+            };
+            match part {
+                Part::Plan => apply("plan"),
+                Part::Tree => apply("tree"),
+                Part::Storage => apply("storage"),
+                Part::Index => apply("index"),
+                Part::StartTrees => start("trees"),
+                Part::StartLoad => start("load"),
+            }
         }
     }
 }
