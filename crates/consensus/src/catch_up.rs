@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::log_policy::PurgeCause;
+
 /// Which way a node caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CatchUpPath {
@@ -39,8 +41,10 @@ impl CatchUpPath {
 pub enum CatchUpReason {
     /// The leader's log held all it had missed.
     LogKept,
+    /// It had nothing to go on from, and the log does not reach back to the beginning.
+    NewNode,
     /// The leader's log began behind what it had missed.
-    LogPurged,
+    LogPurged(PurgeCause),
 }
 
 impl CatchUpReason {
@@ -49,9 +53,27 @@ impl CatchUpReason {
     pub fn code(self) -> &'static str {
         match self {
             Self::LogKept => "log_kept",
-            Self::LogPurged => "log_purged",
+            Self::NewNode => "new_node",
+            Self::LogPurged(PurgeCause::Entries) => "purged_entries",
+            Self::LogPurged(PurgeCause::Bytes) => "purged_bytes",
+            Self::LogPurged(PurgeCause::Cost) => "purged_cost",
+            Self::LogPurged(PurgeCause::Operator) => "purged_operator",
+            Self::LogPurged(PurgeCause::Unknown) => "purged",
         }
     }
+}
+
+/// Why a node caught up the way it did, with the figures behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatchUpWhy {
+    /// The reason.
+    pub reason: CatchUpReason,
+    /// The last log index this node had; none if it had nothing.
+    pub had: Option<u64>,
+    /// First log index the leader still held; 0 for a replay.
+    pub kept_from: u64,
+    /// About what replaying the log would have taken, if the leader knows.
+    pub replay_bytes: Option<u64>,
 }
 
 /// One finished catch-up.
@@ -60,7 +82,7 @@ pub struct LastCatchUp {
     /// Which way.
     pub path: CatchUpPath,
     /// Why that way.
-    pub reason: CatchUpReason,
+    pub why: CatchUpWhy,
     /// The log index it ended at.
     pub index: u64,
     /// A session: from the offer's arrival until it was installed, failed attempts included. A replay: from the first

@@ -5,3 +5,4 @@ mod elections;
 mod harness;
 mod membership;
 mod rot;
+mod policy;

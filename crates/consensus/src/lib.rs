@@ -13,7 +13,9 @@ mod address;
 mod catch_up;
 mod clock;
 mod error;
+mod log_book;
 mod log_bound;
+mod log_policy;
 mod log_store;
 mod members;
 mod messages;
@@ -36,15 +38,17 @@ mod cluster_tests;
 mod suite_tests;
 
 pub use address::NodeAddress;
-pub use catch_up::{CatchUpPath, CatchUpReason, LastCatchUp};
+pub use catch_up::{CatchUpPath, CatchUpReason, CatchUpWhy, LastCatchUp};
 pub use clock::{Clock, SystemClock};
 pub use error::{AdminFailure, PeerError, ReadFailure, StartError, WriteFailure};
+pub use log_book::LogFigures;
+pub use log_policy::PurgeCause;
 pub use log_store::{LogError, purged_index};
 pub use messages::Receipt;
 pub use node::{Components, Node};
 pub use options::{NodeOptions, OptionsError};
 pub use status::{
-    CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, ScrubStatus, SyncStatus,
+    CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, ScrubStatus, SyncFigures, SyncStatus,
     VerifyReport,
 };
 pub use transport::{PeerRpc, RefusalCode, SyncPipe, Transport, TransportError};

@@ -24,6 +24,7 @@ pub use error::LogError;
 use kept::Kept;
 use writer::{JOBS_MAX, Job, Writer};
 
+use crate::log_policy::Tail;
 use crate::types::{Entry, LogId, RaftStorageError, RaftStorageIoError, TypeConfig, Vote};
 
 /// Version byte of everything stored here.
@@ -61,6 +62,21 @@ pub(crate) struct LogStore {
 pub fn purged_index(store: &dyn KvStore, group: GroupId) -> Result<Option<u64>, LogError> {
     let purged: Option<LogId> = read_record(store, group, StoredKey::Purged, "purged position")?;
     Ok(purged.map(|id| id.index))
+}
+
+impl Tail for LogStore {
+    fn size(&self) -> (u64, u64) {
+        let size = Self::size(self);
+        (size.entries, size.bytes)
+    }
+
+    fn last(&self, entries: u64) -> Option<(u64, u64)> {
+        self.kept.lock().last_entries(entries)
+    }
+
+    fn purge_for(&self, entries_max: u64, bytes_max: u64) -> Option<u64> {
+        self.kept.lock().purge_for(entries_max, bytes_max)
+    }
 }
 
 impl LogStore {
@@ -115,9 +131,15 @@ impl LogStore {
         }
     }
 
-    /// The index to purge up to so that no more than this remains; none if no more is there.
-    pub(crate) fn purge_for(&self, entries_max: u64, bytes_max: u64) -> Option<u64> {
-        self.kept.lock().purge_for(entries_max, bytes_max)
+    /// Last position purged.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.kept.lock().purged()
+    }
+
+    /// Some of the kept indexes up to `upto`, the last one among them, each with the bytes of the kept entries up to
+    /// and with it.
+    pub(crate) fn marks(&self, upto: u64, marks: usize) -> Vec<(u64, u64)> {
+        self.kept.lock().marks(upto, marks)
     }
 
     async fn send(&self, job: Job) -> Result<(), LogError> {

@@ -21,7 +21,8 @@ use thiserror::Error;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::address::NodeAddress;
-use crate::session::{Views, send_offer};
+use crate::log_book::LogBook;
+use crate::session::{Offered, Outgoing, RESERVED_MAX, Reserved, Views, send_offer};
 use crate::transport::{PeerRpc, Transport, TransportError};
 use crate::types::{Fatal, Snapshot, SnapshotHandle, TypeConfig, Vote};
 use crate::wire::{self, WireError};
@@ -36,6 +37,8 @@ pub(crate) struct Network {
     pub(crate) id: NodeId,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) views: Arc<Views>,
+    pub(crate) outgoing: Arc<Outgoing>,
+    pub(crate) book: Arc<LogBook>,
     /// Pause after a failed call, and between the heartbeats sent here: the interval of openraft's own.
     pub(crate) pause: Duration,
 }
@@ -47,6 +50,10 @@ pub(crate) struct Link {
     address: NodeAddress,
     transport: Arc<dyn Transport>,
     views: Arc<Views>,
+    outgoing: Arc<Outgoing>,
+    book: Arc<LogBook>,
+    /// The target's turn to be served a view, once it has come.
+    turn: Reserved,
     pause: Duration,
     /// Pause after the next failed offer: doubles with each, up to a bound.
     offer_pause: Duration,
@@ -60,6 +67,8 @@ enum CallError {
     Wire(#[from] WireError),
     #[error("a snapshot is sent from a frozen view, which this is not")]
     NotFrozen,
+    #[error("its turn to be served has come; a view is frozen for it now")]
+    Queued,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -72,6 +81,9 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             address: node.clone(),
             transport: Arc::clone(&self.transport),
             views: Arc::clone(&self.views),
+            outgoing: Arc::clone(&self.outgoing),
+            book: Arc::clone(&self.book),
+            turn: Reserved::default(),
             pause: self.pause,
             offer_pause: self.pause,
         }
@@ -138,7 +150,8 @@ impl Link {
                 | TransportError::Refused { .. },
             )
             | CallError::Wire(_)
-            | CallError::NotFrozen => RPCError::Unreachable(Unreachable::new(error)),
+            | CallError::NotFrozen
+            | CallError::Queued => RPCError::Unreachable(Unreachable::new(error)),
         }
     }
 }
@@ -162,7 +175,10 @@ impl RaftNetwork<TypeConfig> for Link {
         answer.map_err(|error| self.rpc_error(RPCTypes::Vote, &error))
     }
 
-    /// Any failure is one to wait after, here and longer each time, since openraft would have a fresh view frozen
+    /// No more than so many views are served at once. A target that has to wait is waited with here, without a view;
+    /// then openraft is told that this did not work, so that it asks for a view frozen when its turn has come.
+    ///
+    /// Any other failure is one to wait after, here and longer each time, since openraft would have a fresh view frozen
     /// several times a second for a follower that is gone; it then chooses anew between the log and a view. The
     /// heartbeats go on all the while.
     async fn full_snapshot(
@@ -178,24 +194,37 @@ impl RaftNetwork<TypeConfig> for Link {
             };
             StreamingError::Unreachable(Unreachable::new(&text))
         };
-        let SnapshotHandle::Frozen(view) = *snapshot.snapshot else {
+        let Snapshot { meta, snapshot } = snapshot;
+        let SnapshotHandle::Frozen(view) = *snapshot else {
             return Err(unreachable(&CallError::NotFrozen));
         };
-        let target = (self.target, &self.address);
-        let offer = send_offer(
-            &self.views,
-            self.transport.as_ref(),
-            target,
-            vote,
-            snapshot.meta,
-            view,
-        );
         tokio::pin!(cancel);
+        let Some(turn) = self.outgoing.now(&self.turn) else {
+            drop(view);
+            tracing::info!(
+                target_node = self.target,
+                "waiting for its turn to be served a view"
+            );
+            tokio::select! {
+                () = self.outgoing.wait(&self.turn, RESERVED_MAX) => return Err(unreachable(&CallError::Queued)),
+                never = self.keep_alive(vote) => match never {},
+                closed = &mut cancel => return Err(StreamingError::Closed(closed)),
+            }
+        };
+        let offered = Offered {
+            vote,
+            meta,
+            view,
+            why: self.book.why(),
+        };
+        let target = (self.target, &self.address);
+        let offer = send_offer(&self.views, self.transport.as_ref(), target, offered);
         let sent = tokio::select! {
             sent = offer => sent,
             never = self.keep_alive(vote) => match never {},
             closed = &mut cancel => return Err(StreamingError::Closed(closed)),
         };
+        drop(turn);
         let error = match sent {
             Ok(vote) => {
                 self.offer_pause = self.pause;
@@ -223,13 +252,17 @@ mod tests {
     use pando_replica::{Replica, ReplicaOptions};
     use pando_storage::MemoryStore;
 
+    use pando_model::GroupId;
+
     use super::*;
+    use crate::log_store::LogStore;
     use crate::testing::Net;
     use crate::types::SnapshotMeta;
 
     const BEAT: Duration = Duration::from_millis(1);
 
     fn link(net: &Net) -> Link {
+        let log = LogStore::open(Arc::new(MemoryStore::new()), GroupId::CATALOGUE, 1).unwrap();
         Link {
             id: 1,
             target: 2,
@@ -239,6 +272,9 @@ mod tests {
             },
             transport: net.transport(1),
             views: Views::new(0),
+            outgoing: Outgoing::new(1, 0),
+            book: Arc::new(LogBook::new(log)),
+            turn: Reserved::default(),
             pause: BEAT,
             offer_pause: BEAT,
         }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use openraft::ServerState;
 use pando_model::{Definition, NodeId, TreeId};
 use pando_replica::Replica;
 use pando_storage::KvStore;
@@ -28,12 +29,13 @@ use tokio_util::task::TaskTracker;
 use crate::address::NodeAddress;
 use crate::clock::{Clock, SystemClock};
 use crate::error::StartError;
-use crate::log_bound;
+use crate::log_book::LogBook;
+use crate::log_bound::Bound;
 use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::options::NodeOptions;
 use crate::scrub::{ScrubFigures, Scrubber};
-use crate::session::{Incoming, Progress, Views};
+use crate::session::{Incoming, Outgoing, Progress, Views};
 use crate::state_machine::StateMachine;
 use crate::transport::{SyncPipe, Transport};
 use crate::types::{Raft, RaftMetrics};
@@ -62,6 +64,8 @@ pub struct Node {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     views: Arc<Views>,
+    outgoing: Arc<Outgoing>,
+    book: Arc<LogBook>,
     incoming: Arc<Incoming>,
     pub(crate) progress: Arc<Progress>,
     scrub: Arc<ScrubFigures>,
@@ -124,10 +128,14 @@ impl Node {
         let progress = Arc::new(Progress::default());
         let machine = StateMachine::new(Arc::clone(&replica), Arc::clone(&progress))?;
         let views = Views::new(clock.now_ms() << 20);
+        let outgoing = Outgoing::new(options.syncs_outgoing_max, options.sync_bytes_per_second);
+        let book = Arc::new(LogBook::new(log.clone()));
         let network = Network {
             id: options.id,
             transport: Arc::clone(&transport),
             views: Arc::clone(&views),
+            outgoing: Arc::clone(&outgoing),
+            book: Arc::clone(&book),
             pause: options.heartbeat,
         };
         let config = options
@@ -152,6 +160,8 @@ impl Node {
             transport,
             clock,
             views,
+            outgoing,
+            book,
             incoming,
             progress,
             scrub: Arc::default(),
@@ -160,13 +170,15 @@ impl Node {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
-        let bound = log_bound::run(
-            node.raft.clone(),
-            node.log.clone(),
-            node.options.clone(),
-            node.stopping.clone(),
-        );
-        node.tasks.spawn(bound);
+        let bound = Bound {
+            raft: node.raft.clone(),
+            log: node.log.clone(),
+            replica: Arc::clone(&node.replica),
+            views: Arc::clone(&node.views),
+            book: Arc::clone(&node.book),
+            options: node.options.clone(),
+        };
+        node.tasks.spawn(bound.run(node.stopping.clone()));
         let scrubber = Scrubber {
             replica: Arc::clone(&node.replica),
             transport: Arc::clone(&node.transport),
@@ -197,15 +209,25 @@ impl Node {
         known_leader(&self.raft.metrics().borrow())
     }
 
-    /// Whether this node leads, as far as it knows.
+    /// Whether this node leads and has not stepped down, so that it would append a write. That it is the leader it
+    /// knows of is not enough: it may be a learner or a candidate since.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.raft.metrics().borrow().current_leader == Some(self.options.id)
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.state == ServerState::Leader && metrics.current_leader == Some(self.options.id)
     }
 
     /// Serves a follower's sync stream; the server side of [`Transport::open_sync`].
     pub async fn serve_sync(&self, from: NodeId, pipe: SyncPipe) {
-        let serving = crate::session::serve(&self.views, from, pipe, &self.options, &self.progress);
+        let serving = crate::session::serve(
+            &self.views,
+            from,
+            pipe,
+            &self.options,
+            &self.progress,
+            &self.outgoing.limit,
+        );
         tokio::select! {
             () = serving => {}
             () = self.stopping.cancelled() => {}
@@ -256,6 +278,14 @@ impl Node {
 
     pub(crate) fn raft(&self) -> &Raft {
         &self.raft
+    }
+
+    pub(crate) fn log(&self) -> &LogStore {
+        &self.log
+    }
+
+    pub(crate) fn book(&self) -> &LogBook {
+        &self.book
     }
 
     pub(crate) fn options(&self) -> &NodeOptions {

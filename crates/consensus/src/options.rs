@@ -31,6 +31,15 @@ pub struct NodeOptions {
     pub log_bytes_max: u64,
     /// A purge leaves this many entries (or half of `log_bytes_max` if they take more than that).
     pub log_entries_keep: u64,
+    /// Entries are kept while replaying them takes at most this many times the bytes of the delta they make; with
+    /// more, the log is cut. 0 keeps as little as it may.
+    pub replay_cost_ratio: f64,
+    /// A purge for that reason leaves at least this many entries.
+    pub log_entries_keep_min: u64,
+    /// Bytes per second sent to followers in syncs, all together; 0 is no limit.
+    pub sync_bytes_per_second: u64,
+    /// Followers served a sync at the same time; others wait for their turn.
+    pub syncs_outgoing_max: usize,
     /// Most writes under way through this node; more are refused.
     pub writes_in_flight_max: usize,
     /// A sync stream on which nothing moves for this long is given up, and resumed.
@@ -63,6 +72,10 @@ impl NodeOptions {
             log_entries_max: 20_000,
             log_bytes_max: 64 << 20,
             log_entries_keep: 5_000,
+            replay_cost_ratio: 1.0,
+            log_entries_keep_min: 64,
+            sync_bytes_per_second: 0,
+            syncs_outgoing_max: 2,
             writes_in_flight_max: 256,
             sync_idle: Duration::from_secs(10),
             sync_reconnects_max: 5,
@@ -121,6 +134,44 @@ impl NodeOptions {
                 "it must be 1 to 65536",
             ),
             (
+                self.call_timeout >= Duration::from_millis(10),
+                "call_timeout",
+                "it must be at least 10 ms",
+            ),
+        ];
+        let rules = rules.into_iter().chain(self.sync_rules());
+        match rules.into_iter().find(|(holds, _, _)| !holds) {
+            Some((_, setting, rule)) => Err(OptionsError { setting, rule }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the settings of catch-ups must be, with their names.
+    fn sync_rules(&self) -> [(bool, &'static str, &'static str); 6] {
+        [
+            (
+                (0.0..=1_000.0).contains(&self.replay_cost_ratio),
+                "replay_cost_ratio",
+                "it must be 0 to 1000",
+            ),
+            (
+                self.log_entries_keep_min >= self.caught_up_entries,
+                "log_entries_keep_min",
+                "it must be at least caught_up_entries: who counts as caught up needs no delta",
+            ),
+            (
+                self.sync_bytes_per_second == 0
+                    || self.sync_bytes_per_second >> 20 >= self.syncs_outgoing_max as u64,
+                "sync_bytes_per_second",
+                "it must be 0 for no limit, or at least 1 MiB for each of syncs_outgoing_max: a frame must not wait for \
+                 longer than its stream may be idle",
+            ),
+            (
+                (1..=64).contains(&self.syncs_outgoing_max),
+                "syncs_outgoing_max",
+                "it must be 1 to 64",
+            ),
+            (
                 self.sync_idle >= Duration::from_millis(100),
                 "sync_idle",
                 "it must be at least 100 ms",
@@ -130,16 +181,7 @@ impl NodeOptions {
                 "sync_frames_queued_max",
                 "it must be 1 to 1024",
             ),
-            (
-                self.call_timeout >= Duration::from_millis(10),
-                "call_timeout",
-                "it must be at least 10 ms",
-            ),
-        ];
-        match rules.into_iter().find(|(holds, _, _)| !holds) {
-            Some((_, setting, rule)) => Err(OptionsError { setting, rule }),
-            None => Ok(()),
-        }
+        ]
     }
 
     pub(crate) fn raft_config(&self) -> openraft::Config {
@@ -197,6 +239,13 @@ mod tests {
             "log_entries_keep"
         );
         assert_eq!(bad(|o| o.log_bytes_max = 1), "log_bytes_max");
+        assert_eq!(bad(|o| o.replay_cost_ratio = f64::NAN), "replay_cost_ratio");
+        assert_eq!(bad(|o| o.log_entries_keep_min = 1), "log_entries_keep_min");
+        assert_eq!(
+            bad(|o| o.sync_bytes_per_second = 1 << 20),
+            "sync_bytes_per_second"
+        );
+        assert_eq!(bad(|o| o.syncs_outgoing_max = 0), "syncs_outgoing_max");
         assert_eq!(bad(|o| o.writes_in_flight_max = 0), "writes_in_flight_max");
     }
 }

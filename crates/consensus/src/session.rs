@@ -6,7 +6,9 @@
 
 mod episode;
 mod incoming;
+mod limit;
 mod offer;
+mod outgoing;
 mod progress;
 mod pull;
 mod serve;
@@ -17,11 +19,13 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use episode::{Appended, Away};
 pub(crate) use incoming::Incoming;
-pub(crate) use offer::send_offer;
+pub(crate) use offer::{Offered, send_offer};
+pub(crate) use outgoing::{Outgoing, RESERVED_MAX, Reserved};
 pub(crate) use progress::Progress;
 pub(crate) use serve::serve;
 pub(crate) use views::Views;
 
+use crate::log_book::Why;
 use crate::types::{SnapshotMeta, Vote};
 
 /// The leader's offer of a snapshot: the body of [`crate::PeerRpc::SnapshotOffer`].
@@ -35,6 +39,8 @@ pub(crate) struct Offer {
     pub(crate) header: SnapshotHeader,
     /// Names the view when the stream is opened.
     pub(crate) token: u64,
+    /// Why it is offered.
+    pub(crate) why: Why,
 }
 
 /// The answer to an offer that was installed, or was not needed any more.

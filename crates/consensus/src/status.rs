@@ -1,10 +1,13 @@
 //! What a node says about itself.
 
+use std::time::Duration;
+
 use pando_merkle::Digest;
 use pando_model::{CheckReport, NodeId};
 
 use crate::address::NodeAddress;
-use crate::catch_up::LastCatchUp;
+use crate::catch_up::{CatchUpWhy, LastCatchUp};
+use crate::log_book::LogFigures;
 
 /// A node's part in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub struct SyncStatus {
     pub leader: NodeId,
     /// The log index it ends at.
     pub index: u64,
+    /// Why there is a session; none while a state is installed that an earlier process had verified.
+    pub why: Option<CatchUpWhy>,
     /// Rows known to be equal.
     pub done: u64,
     /// Rows in all; an estimate.
@@ -69,6 +74,12 @@ pub struct SyncStatus {
     pub rows_put: u64,
     /// Rows deleted.
     pub rows_deleted: u64,
+    /// Bytes of frames received.
+    pub received_bytes: u64,
+    /// Time since the offer arrived.
+    pub elapsed: Duration,
+    /// Time left at the rate so far, once there is one.
+    pub left: Option<Duration>,
     /// Whether all is received and verified, and is being installed.
     pub installing: bool,
 }
@@ -96,6 +107,31 @@ pub struct CatchUpCounters {
     pub count: u64,
     /// The last of them.
     pub last: Option<LastCatchUp>,
+}
+
+/// What syncs cost a node beside what [`CatchUpCounters`] tells, on both sides, since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncFigures {
+    /// Bytes of rows received, before compression.
+    pub row_bytes: u64,
+    /// Bytes of frames both ways that are not rows, before compression.
+    pub metadata_bytes: u64,
+    /// Walks repeated with whole hashes.
+    pub reruns: u64,
+    /// Offers that were for nothing: the state was here already.
+    pub needless: u64,
+    /// Sessions that failed; the next goes on from what was staged.
+    pub failed: u64,
+    /// Streams served to followers to their end.
+    pub streams_served: u64,
+    /// Streams served to followers that ended early.
+    pub streams_cut: u64,
+    /// Followers that wait for their turn to be served.
+    pub waiting: usize,
+    /// How long frames have waited for the rate limit, all streams together.
+    pub throttled: Duration,
+    /// The bounded log.
+    pub log: LogFigures,
 }
 
 /// One member as a node sees it.
@@ -173,6 +209,8 @@ pub struct ScrubStatus {
     pub rebuilds: u64,
     /// Whether it is being rebuilt now.
     pub rebuilding: bool,
+    /// What syncs cost.
+    pub sync: SyncFigures,
 }
 
 /// The outcome of a comparison of all members.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::cluster_tests::harness::{Cluster, DEADLINE, address};
-use crate::{AdminFailure, CatchUpPath, CatchUpReason, PeerRpc};
+use crate::{AdminFailure, CatchUpPath, CatchUpReason, PeerRpc, PurgeCause};
 
 /// Rows of the system tree: the replicated clock changes with every write, ..
 const COUNTERS: u64 = 1;
@@ -30,7 +30,7 @@ async fn a_follower_within_the_kept_log_replays_it() {
     assert_eq!((cost.delta_sessions, cost.rows_put), (0, 0), "{cost:?}");
     let last = cost.last.expect("it caught up");
     assert_eq!((cost.count, last.path), (1, CatchUpPath::Log), "{last:?}");
-    assert_eq!(last.reason, CatchUpReason::LogKept);
+    assert_eq!(last.why.reason, CatchUpReason::LogKept);
     assert!((29..=31).contains(&last.entries), "{last:?}");
     assert!(
         last.received_bytes > last.entries * 4 * 64 && last.sent_bytes > 0 && last.round_trips > 0,
@@ -73,7 +73,13 @@ async fn a_follower_beyond_the_kept_log_gets_a_delta_of_what_changed() {
         Some(last.index) > built,
         "openraft takes a snapshot newer than the one it chose: {last:?}"
     );
-    assert_eq!((cost.count, last.reason), (1, CatchUpReason::LogPurged));
+    let why = last.why;
+    assert_eq!(why.reason, CatchUpReason::LogPurged(PurgeCause::Operator));
+    assert!(why.had < Some(why.kept_from), "{why:?}");
+    // Three entries: 20 points, 10 points, and what deletes three.
+    let replay = why.replay_bytes.expect("the leader purged it itself");
+    assert!((30 * 4 * 64..100 * 4 * 64).contains(&replay), "{why:?}");
+    assert_eq!(cost.count, 1);
     assert_ne!(last.path, CatchUpPath::Log);
     assert_eq!((last.rows_put, last.rows_deleted), (35 + COUNTERS, 3));
     assert!(last.row_bytes > 35 * 4 * 64, "{last:?}");
@@ -179,6 +185,13 @@ async fn a_new_leader_goes_on_with_a_sync_the_old_one_began() {
         cost.rows_put <= 8_010 + 2 * COUNTERS + DEFINITION,
         "{cost:?}"
     );
+    assert!(
+        cost.resumed >= 1,
+        "the old leader's rows were used: {cost:?}"
+    );
+    let last = cost.last.expect("it caught up");
+    assert_eq!(last.rows_put, cost.rows_put, "both belong to it: {last:?}");
+    assert_eq!(last.why.reason, CatchUpReason::NewNode);
     assert_eq!(cluster.count(4), 8_010);
     cluster.net.heal();
     cluster.settle().await;

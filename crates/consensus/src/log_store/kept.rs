@@ -130,6 +130,35 @@ impl Kept {
         self.last
     }
 
+    /// Last index before the last `entries` entries, and the bytes of those; none if fewer are kept.
+    pub(super) fn last_entries(&self, entries: u64) -> Option<(u64, u64)> {
+        let before = (self.end() - self.len().min(entries)).saturating_sub(1);
+        let skip = usize::try_from(self.len().checked_sub(entries)?).ok()?;
+        let bytes = self.sizes.iter().skip(skip).map(|size| u64::from(*size));
+        Some((before, bytes.sum()))
+    }
+
+    /// Some of the kept indexes up to `upto`, at most `marks` and the last one among them, each with the bytes of the
+    /// kept entries up to and with it.
+    pub(super) fn marks(&self, upto: u64, marks: usize) -> Vec<(u64, u64)> {
+        let upto = self
+            .sizes
+            .iter()
+            .zip(self.first..)
+            .take_while(|(_, at)| *at <= upto);
+        let mut bytes = 0;
+        let all: Vec<(u64, u64)> = upto
+            .map(|(size, at)| {
+                bytes += u64::from(*size);
+                (at, bytes)
+            })
+            .collect();
+        let step = all.len().div_ceil(marks.max(1)).max(1);
+        let mut some: Vec<(u64, u64)> = all.into_iter().rev().step_by(step).collect();
+        some.reverse();
+        some
+    }
+
     /// Kept entries.
     pub(super) fn len(&self) -> u64 {
         self.sizes.len() as u64
@@ -295,5 +324,11 @@ mod tests {
         assert_eq!(kept.purge_for(10, 10_000), None);
         assert_eq!(kept.purge_for(4, 10_000), Some(10), "4 entries remain");
         assert_eq!(kept.purge_for(10, 250), Some(12), "250 bytes remain");
+        assert_eq!(kept.last_entries(10), Some((4, 1_000)));
+        assert_eq!(kept.last_entries(3), Some((11, 300)));
+        assert_eq!(kept.last_entries(11), None);
+        assert_eq!(kept.marks(4, 9), []);
+        assert_eq!(kept.marks(7, 9), [(5, 100), (6, 200), (7, 300)]);
+        assert_eq!(kept.marks(99, 3), [(6, 200), (10, 600), (14, 1_000)]);
     }
 }

@@ -7,7 +7,9 @@ use pando_model::NodeId;
 
 use crate::node::{Node, known_leader, stop_reason};
 use crate::session::Progress;
-use crate::status::{CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, SyncStatus};
+use crate::status::{
+    CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, SyncFigures, SyncStatus,
+};
 use crate::types::RaftMetrics;
 
 impl Node {
@@ -41,6 +43,7 @@ impl Node {
             catch_up: self.catch_up(),
             views_served: self.views.len(),
             scrub: self.scrub.status(&self.replica),
+            sync: self.sync_figures(),
         }
     }
 
@@ -70,6 +73,23 @@ impl Node {
             return waiting("it knows no leader");
         }
         NodeState::Serving
+    }
+
+    fn sync_figures(&self) -> SyncFigures {
+        let progress = &self.progress;
+        let outcomes = &progress.outcomes;
+        SyncFigures {
+            row_bytes: Progress::get(&progress.row_bytes),
+            metadata_bytes: Progress::get(&progress.metadata_bytes),
+            reruns: Progress::get(&progress.reruns),
+            needless: Progress::get(&outcomes.needless),
+            failed: Progress::get(&outcomes.failed),
+            streams_served: Progress::get(&outcomes.served),
+            streams_cut: Progress::get(&outcomes.cut),
+            waiting: self.outgoing.waiting(),
+            throttled: self.outgoing.limit.waited(),
+            log: self.book.figures(),
+        }
     }
 
     fn catch_up(&self) -> CatchUpCounters {

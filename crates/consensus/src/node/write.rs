@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ServerState;
 use openraft::error::{ClientWriteError, RaftError};
 use pando_model::limits::WRITE_BYTES_MAX;
 use pando_model::{
@@ -99,7 +98,7 @@ impl Node {
         request: Option<RequestId>,
         until: Instant,
     ) -> Attempt {
-        if self.is_transferring() || !self.accepts_writes() || !self.has_quorum() {
+        if self.is_transferring() || !self.is_leader() || !self.has_quorum() {
             return Attempt::NotDone;
         }
         let proposal = match self.prepare(command, request, until).await {
@@ -127,14 +126,6 @@ impl Node {
                 }
             },
         }
-    }
-
-    /// Whether this node leads and has not stepped down, so that it would append a write. That it is the leader it
-    /// knows of is not enough: it may be a learner or a candidate since.
-    fn accepts_writes(&self) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        metrics.state == ServerState::Leader && metrics.current_leader == Some(self.options.id)
     }
 
     async fn forward_write(

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::catch_up::{CatchUpPath, CatchUpReason, LastCatchUp};
+use crate::catch_up::{CatchUpPath, CatchUpReason, CatchUpWhy, LastCatchUp};
 
 /// When a node counts as having been away.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,7 @@ pub(crate) struct Episodes {
 #[derive(Debug)]
 struct Replay {
     began: Instant,
+    had: Option<u64>,
     entries: u64,
     calls: u64,
     received: u64,
@@ -81,6 +82,8 @@ struct Replay {
 struct Session {
     began: Instant,
     before: Tally,
+    why: CatchUpWhy,
+    path: CatchUpPath,
     install: Duration,
 }
 
@@ -118,6 +121,7 @@ impl Episodes {
             self.session = None;
             self.replay = Some(Replay {
                 began: call.at,
+                had: call.had,
                 entries: 0,
                 calls: 0,
                 received: 0,
@@ -141,7 +145,12 @@ impl Episodes {
         if let Some(replay) = self.replay.take_if(reached) {
             self.finish(LastCatchUp {
                 path: CatchUpPath::Log,
-                reason: CatchUpReason::LogKept,
+                why: CatchUpWhy {
+                    reason: CatchUpReason::LogKept,
+                    had: replay.had,
+                    kept_from: 0,
+                    replay_bytes: None,
+                },
                 index: replay.goal.unwrap_or(index),
                 took: at.duration_since(replay.began),
                 install: Duration::ZERO,
@@ -157,14 +166,20 @@ impl Episodes {
         }
     }
 
-    /// Work on an offer that arrived at `at` begins.
-    pub(crate) fn session_began(&mut self, at: Instant, before: Tally) {
+    /// Work on an offer that arrived at `at` begins. Returns whether it goes on from rows that an earlier offer
+    /// brought.
+    pub(crate) fn session_began(&mut self, at: Instant, before: Tally, why: CatchUpWhy) -> bool {
         self.replay = None;
-        self.session.get_or_insert(Session {
+        let rows = |tally: &Tally| tally.rows_put + tally.rows_deleted;
+        let now = rows(&before);
+        let session = self.session.get_or_insert(Session {
             began: at,
             before,
+            why,
+            path: CatchUpPath::Delta,
             install: Duration::ZERO,
         });
+        now > rows(&session.before)
     }
 
     /// An install took this long.
@@ -180,17 +195,12 @@ impl Episodes {
     }
 
     /// A session's outcome is installed.
-    pub(crate) fn session_done(
-        &mut self,
-        at: Instant,
-        index: u64,
-        path: CatchUpPath,
-        reason: CatchUpReason,
-        now: &Tally,
-    ) {
+    pub(crate) fn session_done(&mut self, at: Instant, index: u64, now: &Tally) {
         let Some(Session {
             began,
             before,
+            why,
+            path,
             install,
         }) = self.session.take()
         else {
@@ -199,7 +209,7 @@ impl Episodes {
         self.tail = true;
         self.finish(LastCatchUp {
             path,
-            reason,
+            why,
             index,
             took: at.duration_since(began),
             install,
@@ -233,6 +243,7 @@ impl Episodes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log_policy::PurgeCause;
 
     const AWAY: Away = Away {
         silence: Duration::from_secs(3),
@@ -349,14 +360,26 @@ mod tests {
     fn a_session_counts_from_its_first_offer_and_takes_what_was_written_meanwhile() {
         let mut world = World::new(10);
         world.append(0, 900);
-        world.episodes.session_began(world.now, Tally::default());
+        let why = CatchUpWhy {
+            reason: CatchUpReason::LogPurged(PurgeCause::Bytes),
+            had: Some(10),
+            kept_from: 700,
+            replay_bytes: None,
+        };
+        let again = world
+            .episodes
+            .session_began(world.now, Tally::default(), why);
+        assert!(!again);
         world.pass(100);
         let first = Tally {
             rows_put: 5,
             received: 500,
             ..Tally::default()
         };
-        world.episodes.session_began(world.now, first);
+        assert!(
+            world.episodes.session_began(world.now, first, why),
+            "rows came before"
+        );
         world.pass(100);
         world.episodes.install_took(Duration::from_millis(9));
         let second = Tally {
@@ -365,10 +388,8 @@ mod tests {
             ..first
         };
         world.log = 900;
-        let (path, reason) = (CatchUpPath::Delta, CatchUpReason::LogPurged);
-        world
-            .episodes
-            .session_done(world.now, 900, path, reason, &second);
+        let path = CatchUpPath::Delta;
+        world.episodes.session_done(world.now, 900, &second);
         world.append(100, 1_200);
         world.append(200, 1_200);
         world.apply();

@@ -13,14 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::catch_up::{CatchUpPath, CatchUpReason};
+use crate::catch_up::{CatchUpReason, CatchUpWhy};
 use crate::error::PeerError;
 use crate::options::NodeOptions;
 use crate::session::progress::Progress;
 use crate::session::pull::Pull;
 use crate::session::{Accepted, Offer};
 use crate::state_machine::describe;
-use crate::status::SyncStatus;
 use crate::transport::{RefusalCode, Transport};
 use crate::types::{LogId, Raft, Snapshot, SnapshotHandle, Vote};
 
@@ -77,7 +76,7 @@ impl Incoming {
         let session = async move {
             let _slot = this.slot.lock().await;
             let done = this.work(&raft, from, offer, arrived, superseded).await;
-            this.progress.set_running(None);
+            this.progress.session_over();
             done
         };
         let work = self.tasks.spawn(session.in_current_span());
@@ -133,7 +132,10 @@ impl Incoming {
             self.progress.session_needless();
             return Ok(answer);
         }
-        self.progress.session_began(arrived);
+        let had = raft.metrics().borrow().last_log_index;
+        let why = why(had, &offer);
+        let index = offer.header.index;
+        self.progress.session_began(arrived, from, index, why);
         let malformed = |reason: &str| PeerError::new(RefusalCode::Malformed, reason);
         let address = offer
             .meta
@@ -145,14 +147,12 @@ impl Incoming {
             .ok_or_else(|| malformed("the offer's membership does not say where its sender is"))?;
         tracing::info!(
             leader = from,
-            index = offer.header.index,
+            index,
+            reason = why.reason.code(),
+            had,
+            log_kept_from = why.kept_from,
             "catching up by delta"
         );
-        self.progress.set_running(Some(SyncStatus {
-            leader: from,
-            index: offer.header.index,
-            ..SyncStatus::default()
-        }));
         let offer = Arc::new(offer);
         let pull = Pull {
             replica: Arc::clone(&self.replica),
@@ -165,6 +165,7 @@ impl Incoming {
             superseded,
         };
         let delta = pull.run().await.map_err(|error| {
+            Progress::add(&self.progress.outcomes.failed, 1);
             tracing::warn!(leader = from, %error, "catching up by delta failed");
             PeerError::caused(RefusalCode::Failed, &error)
         })?;
@@ -180,12 +181,7 @@ impl Incoming {
         if let Some(answer) = settled(raft, &offer).await? {
             return Ok(answer);
         }
-        if let Some(running) = self.progress.running() {
-            self.progress.set_running(Some(SyncStatus {
-                installing: true,
-                ..running
-            }));
-        }
+        self.progress.installing();
         let snapshot = Box::new(SnapshotHandle::Staged(Box::new(delta)));
         let snapshot = Snapshot {
             meta: offer.meta.clone(),
@@ -196,8 +192,7 @@ impl Incoming {
             .map_err(|error| PeerError::caused(RefusalCode::Failed, &error))?
             .vote;
         if self.replica.applied().index() >= offer.header.index {
-            let (path, reason) = (CatchUpPath::Delta, CatchUpReason::LogPurged);
-            self.progress.installed(offer.header.index, path, reason);
+            self.progress.installed(index);
             tracing::info!(
                 leader = from,
                 index = offer.header.index,
@@ -205,6 +200,20 @@ impl Incoming {
             );
         }
         Ok(Accepted { vote })
+    }
+}
+
+/// Why the offer was made to a node whose log ends at `had`.
+fn why(had: Option<u64>, offer: &Offer) -> CatchUpWhy {
+    let reason = match had {
+        None => CatchUpReason::NewNode,
+        Some(_) => CatchUpReason::LogPurged(offer.why.cause),
+    };
+    CatchUpWhy {
+        reason,
+        had,
+        kept_from: offer.why.kept_from,
+        replay_bytes: offer.why.replay_bytes(had.unwrap_or_default()),
     }
 }
 

@@ -8,6 +8,7 @@ use pando_sync::Source;
 use thiserror::Error;
 
 use crate::address::NodeAddress;
+use crate::log_book::Why;
 use crate::session::views::Views;
 use crate::session::{Accepted, Offer};
 use crate::transport::{PeerRpc, Transport, TransportError};
@@ -27,15 +28,27 @@ pub(crate) enum OfferError {
     Wire(#[from] WireError),
 }
 
+/// What is offered.
+pub(crate) struct Offered {
+    pub(crate) vote: Vote,
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) view: Arc<FrozenView>,
+    pub(crate) why: Why,
+}
+
 /// Offers the view, serves it while the offer stands, and returns the follower's vote when it is installed.
 pub(crate) async fn send_offer(
     views: &Arc<Views>,
     transport: &dyn Transport,
     (target, address): (NodeId, &NodeAddress),
-    vote: Vote,
-    meta: SnapshotMeta,
-    view: Arc<FrozenView>,
+    offered: Offered,
 ) -> Result<Vote, OfferError> {
+    let Offered {
+        vote,
+        meta,
+        view,
+        why,
+    } = offered;
     let header = view.header().clone();
     let lease = views.open(view, target);
     let body = wire::encode(&Offer {
@@ -43,6 +56,7 @@ pub(crate) async fn send_offer(
         meta,
         header,
         token: lease.token,
+        why,
     })?;
     let answer = transport
         .call(target, address, PeerRpc::SnapshotOffer, body, OFFER_MAX)

@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::catch_up::{CatchUpPath, CatchUpReason, LastCatchUp};
+use pando_model::NodeId;
+
+use crate::catch_up::{CatchUpWhy, LastCatchUp};
 use crate::session::episode::{Appended, Away, Episodes, Tally};
 use crate::status::SyncStatus;
 
@@ -32,8 +34,67 @@ pub(crate) struct Progress {
     pub(crate) bytes_out: AtomicU64,
     /// Bytes of frames sent as leader.
     pub(crate) bytes_served: AtomicU64,
-    running: watch::Sender<Option<SyncStatus>>,
+    /// Walks repeated with whole hashes.
+    pub(crate) reruns: AtomicU64,
+    /// How sessions ended here, and streams served to others.
+    pub(crate) outcomes: Outcomes,
+    running: watch::Sender<Option<Running>>,
     episodes: Mutex<Episodes>,
+}
+
+/// How sessions and streams ended.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    /// As follower; those that were installed are counted in [`Progress::sessions`].
+    pub(crate) needless: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    /// As leader.
+    pub(crate) served: AtomicU64,
+    pub(crate) cut: AtomicU64,
+}
+
+/// A session under way.
+#[derive(Debug)]
+struct Running {
+    leader: NodeId,
+    index: u64,
+    why: CatchUpWhy,
+    began: Instant,
+    /// Bytes received before it.
+    received: u64,
+    /// When the first rows were reported, and how many: the rate counts from there.
+    first: Option<(Instant, u64)>,
+    done: u64,
+    total: u64,
+    rows_put: u64,
+    rows_deleted: u64,
+    installing: bool,
+}
+
+impl Running {
+    fn status(&self, received: u64, now: Instant) -> SyncStatus {
+        SyncStatus {
+            leader: self.leader,
+            index: self.index,
+            why: Some(self.why),
+            done: self.done,
+            total: self.total,
+            rows_put: self.rows_put,
+            rows_deleted: self.rows_deleted,
+            received_bytes: received - self.received,
+            elapsed: now.duration_since(self.began),
+            left: self.left(now),
+            installing: self.installing,
+        }
+    }
+
+    /// The time that is left at the rate so far; none before there is one.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        let (at, first) = self.first?;
+        let moved = self.done.checked_sub(first).filter(|moved| *moved > 0)?;
+        let rows_left = self.total.saturating_sub(self.done) as f64;
+        Some(now.duration_since(at).mul_f64(rows_left / moved as f64))
+    }
 }
 
 impl Progress {
@@ -66,16 +127,59 @@ impl Progress {
         Self::add(&self.row_bytes, stats.row_bytes);
         Self::add(&self.metadata_bytes, stats.metadata_bytes);
         Self::add(&self.round_trips, stats.round_trips);
+        Self::add(&self.reruns, stats.reruns);
     }
 
     /// Notes that work on an offer that arrived at `at` begins.
-    pub(crate) fn session_began(&self, at: Instant) {
+    pub(crate) fn session_began(&self, at: Instant, leader: NodeId, index: u64, why: CatchUpWhy) {
         let tally = self.tally();
-        self.episodes.lock().session_began(at, tally);
+        if self.episodes.lock().session_began(at, tally, why) {
+            Self::add(&self.resumed, 1);
+        }
+        self.running.send_replace(Some(Running {
+            leader,
+            index,
+            why,
+            began: at,
+            received: tally.received,
+            first: None,
+            done: 0,
+            total: 0,
+            rows_put: 0,
+            rows_deleted: 0,
+            installing: false,
+        }));
+    }
+
+    /// Notes how far the session under way is.
+    pub(crate) fn moved(&self, (done, total): (u64, u64), stats: &Stats) {
+        self.running.send_modify(|running| {
+            if let Some(running) = running {
+                running.first.get_or_insert((Instant::now(), done));
+                (running.done, running.total) = (done, total);
+                running.rows_put = stats.rows_put;
+                running.rows_deleted = stats.rows_deleted;
+            }
+        });
+    }
+
+    /// Notes that everything is received, verified, and about to be installed.
+    pub(crate) fn installing(&self) {
+        self.running.send_modify(|running| {
+            if let Some(running) = running {
+                running.installing = true;
+            }
+        });
+    }
+
+    /// Notes that no session is under way.
+    pub(crate) fn session_over(&self) {
+        self.running.send_replace(None);
     }
 
     /// Notes that the state of an offer is here already.
     pub(crate) fn session_needless(&self) {
+        Self::add(&self.outcomes.needless, 1);
         self.episodes.lock().session_needless();
     }
 
@@ -85,11 +189,12 @@ impl Progress {
     }
 
     /// Notes an installed session.
-    pub(crate) fn installed(&self, index: u64, path: CatchUpPath, reason: CatchUpReason) {
+    pub(crate) fn installed(&self, index: u64) {
         Self::add(&self.sessions, 1);
         let tally = self.tally();
-        let mut episodes = self.episodes.lock();
-        episodes.session_done(Instant::now(), index, path, reason, &tally);
+        self.episodes
+            .lock()
+            .session_done(Instant::now(), index, &tally);
     }
 
     fn tally(&self) -> Tally {
@@ -104,12 +209,12 @@ impl Progress {
         }
     }
 
-    pub(crate) fn set_running(&self, status: Option<SyncStatus>) {
-        self.running.send_replace(status);
-    }
-
     pub(crate) fn running(&self) -> Option<SyncStatus> {
-        self.running.borrow().clone()
+        let received = Self::get(&self.bytes_in);
+        let running = self.running.borrow();
+        running
+            .as_ref()
+            .map(|running| running.status(received.max(running.received), Instant::now()))
     }
 
     /// Waits until no session is under way.

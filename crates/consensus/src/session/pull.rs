@@ -24,7 +24,6 @@ use crate::address::NodeAddress;
 use crate::options::NodeOptions;
 use crate::session::progress::Progress;
 use crate::session::{Down, Offer, Up};
-use crate::status::SyncStatus;
 use crate::transport::{SyncPipe, Transport, TransportError};
 
 /// Most frames taken to the blocking thread at once.
@@ -237,17 +236,8 @@ impl Pull {
             (taken, hop)
         });
         let (back, hop) = hop.await.map_err(|_| PullError::Lost)?;
-        let (done, total) = back.follower.progress();
-        let stats = back.follower.stats();
-        self.progress.set_running(Some(SyncStatus {
-            leader: self.leader,
-            index: self.offer.header.index,
-            done,
-            total,
-            rows_put: stats.rows_put,
-            rows_deleted: stats.rows_deleted,
-            installing: false,
-        }));
+        self.progress
+            .moved(back.follower.progress(), back.follower.stats());
         *session = Some(back);
         hop
     }

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::error::chain;
 use crate::options::NodeOptions;
+use crate::session::limit::RateLimit;
 use crate::session::progress::Progress;
 use crate::session::views::Views;
 use crate::session::{Down, Up};
@@ -71,10 +72,15 @@ pub(crate) async fn serve(
     mut pipe: SyncPipe,
     options: &NodeOptions,
     progress: &Progress,
+    limit: &RateLimit,
 ) {
-    match run(views, from, &mut pipe, options, progress).await {
-        Ok(()) => tracing::debug!(follower = from, "sync stream served"),
+    match run(views, from, &mut pipe, options, progress, limit).await {
+        Ok(()) => {
+            Progress::add(&progress.outcomes.served, 1);
+            tracing::debug!(follower = from, "sync stream served");
+        }
         Err(error) => {
+            Progress::add(&progress.outcomes.cut, 1);
             tracing::info!(follower = from, error = %chain(&error), "sync stream ended early");
             let refused = Down::Refused {
                 reason: chain(&error),
@@ -96,6 +102,7 @@ async fn run(
     pipe: &mut SyncPipe,
     options: &NodeOptions,
     progress: &Progress,
+    limit: &RateLimit,
 ) -> Result<(), ServeError> {
     let first = next(pipe, options.sync_idle)
         .await?
@@ -117,7 +124,15 @@ async fn run(
             let Up::Request(request) = pando_sync::decode(&frame)? else {
                 return Err(ServeError::NotOpen);
             };
-            answer(Arc::clone(&leader), request, &pipe.tx, options, progress).await?;
+            answer(
+                Arc::clone(&leader),
+                request,
+                &pipe.tx,
+                options,
+                progress,
+                limit,
+            )
+            .await?;
         }
         Ok(())
     };
@@ -140,6 +155,7 @@ async fn answer(
     tx: &mpsc::Sender<Bytes>,
     options: &NodeOptions,
     progress: &Progress,
+    limit: &RateLimit,
 ) -> Result<(), ServeError> {
     let (frames_tx, mut frames) = mpsc::channel(options.sync_frames_queued_max);
     // Ends by itself when `frames` is dropped.
@@ -148,6 +164,7 @@ async fn answer(
     while let Some(frame) = frames.recv().await {
         let frame: Bytes = frame;
         let bytes = frame.len() as u64;
+        limit.acquire(bytes).await;
         let sent = timeout(idle, tx.send(frame)).await;
         sent.map_err(|_| ServeError::Idle { after: idle })?
             .map_err(|_| ServeError::Gone)?;

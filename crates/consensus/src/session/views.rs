@@ -1,7 +1,8 @@
 //! The views this node serves as leader. A view is open as long as its offer is; no longer, since every open view
-//! costs the writer a copy of what it overwrites.
+//! costs the writer a copy of what it overwrites. What a follower needs of the log behind its view is remembered a
+//! little longer, until it has come up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Views {
     next: AtomicU64,
     open: Mutex<BTreeMap<u64, Open>>,
+    /// Followers that may still need the log behind the index of their last view.
+    behind: Mutex<BTreeMap<NodeId, u64>>,
 }
 
 struct Open {
@@ -35,6 +38,7 @@ impl Views {
         Arc::new(Self {
             next: AtomicU64::new(seed),
             open: Mutex::default(),
+            behind: Mutex::default(),
         })
     }
 
@@ -42,6 +46,7 @@ impl Views {
     pub(super) fn open(self: &Arc<Self>, view: Arc<FrozenView>, target: NodeId) -> Lease {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let closed = CancellationToken::new();
+        self.behind.lock().insert(target, view.applied().index());
         let open = Open {
             view,
             target,
@@ -64,6 +69,19 @@ impl Views {
         let open = self.open.lock();
         let found = open.get(&token).filter(|open| open.target == target)?;
         Some((Arc::clone(&found.view), found.closed.clone()))
+    }
+
+    /// The last index of the log that no follower in a sync needs, or just behind one; none if there is no such
+    /// follower. `needs` tells where a follower is that has not come up with the log yet.
+    pub(crate) fn held(&self, needs: impl Fn(NodeId) -> Option<u64>) -> Option<u64> {
+        let open: BTreeSet<NodeId> = self.open.lock().values().map(|open| open.target).collect();
+        let mut behind = self.behind.lock();
+        behind.retain(|follower, _| open.contains(follower) || needs(*follower).is_some());
+        let place = |(follower, view): (&NodeId, &u64)| {
+            // The log before its view it will never ask for.
+            needs(*follower).unwrap_or_default().max(*view)
+        };
+        behind.iter().map(place).min()
     }
 
     /// How many are open.
