@@ -99,7 +99,7 @@ async fn within_the_kept_log_a_node_replays_and_beyond_it_pulls_a_delta() -> Res
         (CatchUpPath::Log, missed),
         "{last:?}"
     );
-    assert_eq!((replayed.count, last.reason.as_str()), (1, "log_kept"));
+    assert_eq!((replayed.count, last.why.reason.as_str()), (1, "log_kept"));
     gone(&cluster, node).await?;
 
     // Purpose: a node that missed entries which are purged pulls what differs, and replays none of them. The points
@@ -119,7 +119,10 @@ async fn within_the_kept_log_a_node_replays_and_beyond_it_pulls_a_delta() -> Res
         (last.rows_put, last.rows_deleted),
         (delta.rows_put, delta.rows_deleted)
     );
-    assert_eq!((delta.count, last.reason.as_str()), (1, "log_purged"));
+    assert_eq!(
+        (delta.count, last.why.reason.as_str()),
+        (1, "purged_operator")
+    );
     // Every write leaves its request id, too.
     let rows = changed..=2 * changed + SYSTEM_ROWS_MAX;
     assert!(rows.contains(&delta.rows_put), "{rows:?}: {delta:?}");
@@ -325,7 +328,7 @@ async fn a_long_session_does_not_unseat_the_leader() -> Result<()> {
     cluster.restart(node).await?;
 
     // Purpose: it hears its leader all the while: there is no election, and it says how far it is.
-    let syncing = |s: &NodeStatus| matches!(s.state, NodeState::Syncing { total, .. } if total > 0);
+    let syncing = |s: &NodeStatus| matches!(&s.state, NodeState::Syncing(sync) if sync.total > 0);
     let early = cluster.wait_status(node, "it is pulling", syncing).await?;
     assert_eq!(early.catch_up.delta_sessions, 0);
     pulled(&cluster, node).await?;

@@ -58,7 +58,7 @@ pub use error::{ClientError, ErrorKind, LeaderHint};
 pub use pando_model as model;
 pub use pando_model::Consistency;
 pub use pando_proto::{
-    CatchUp, CatchUpPath, ClusterStatus, LastCatchUp, LogKept, NodeReport, NodeState, NodeStatus,
-    ReplicaRoot, Role, Scrub, VerifyReport,
+    CatchUp, CatchUpPath, CatchUpWhy, ClusterStatus, LastCatchUp, LogKept, NodeReport, NodeState,
+    NodeStatus, ReplicaRoot, Role, Scrub, SyncProgress, VerifyReport,
 };
 pub use points::Written;

@@ -4,5 +4,5 @@ mod catch_up;
 mod elections;
 mod harness;
 mod membership;
-mod rot;
 mod policy;
+mod rot;

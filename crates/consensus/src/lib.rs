@@ -48,8 +48,8 @@ pub use messages::Receipt;
 pub use node::{Components, Node};
 pub use options::{NodeOptions, OptionsError};
 pub use status::{
-    CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, ScrubStatus, SyncFigures, SyncStatus,
-    VerifyReport,
+    CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, ScrubStatus, SyncFigures,
+    SyncStatus, VerifyReport,
 };
 pub use transport::{PeerRpc, RefusalCode, SyncPipe, Transport, TransportError};
 pub use wire::WireError;

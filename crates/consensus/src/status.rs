@@ -101,8 +101,6 @@ pub struct CatchUpCounters {
     pub sync_bytes_in: u64,
     /// Bytes of sync frames sent to leaders.
     pub sync_bytes_out: u64,
-    /// Bytes of sync frames sent to followers.
-    pub sync_bytes_served: u64,
     /// Catch-ups finished, by log or by session.
     pub count: u64,
     /// The last of them.
@@ -116,6 +114,8 @@ pub struct SyncFigures {
     pub row_bytes: u64,
     /// Bytes of frames both ways that are not rows, before compression.
     pub metadata_bytes: u64,
+    /// Bytes of sync frames sent to followers.
+    pub served_bytes: u64,
     /// Walks repeated with whole hashes.
     pub reruns: u64,
     /// Offers that were for nothing: the state was here already.
@@ -184,6 +184,8 @@ pub struct NodeStatus {
     pub views_served: usize,
     /// What re-reading the stored state has come to.
     pub scrub: ScrubStatus,
+    /// What syncs cost.
+    pub sync: SyncFigures,
 }
 
 /// What re-reading the stored state has come to since the node started.
@@ -209,8 +211,6 @@ pub struct ScrubStatus {
     pub rebuilds: u64,
     /// Whether it is being rebuilt now.
     pub rebuilding: bool,
-    /// What syncs cost.
-    pub sync: SyncFigures,
 }
 
 /// The outcome of a comparison of all members.

@@ -19,8 +19,8 @@ pub use convert::{
 pub use error::DecodeError;
 pub use generated::{FILE_DESCRIPTOR_SET, cluster_v1, v1};
 pub use report::{
-    CatchUp, CatchUpPath, ClusterStatus, LastCatchUp, LogKept, NodeReport, NodeState, NodeStatus,
-    ReplicaRoot, Role, Scrub, VerifyReport,
+    CatchUp, CatchUpPath, CatchUpWhy, ClusterStatus, LastCatchUp, LogKept, NodeReport, NodeState,
+    NodeStatus, ReplicaRoot, Role, Scrub, SyncProgress, VerifyReport,
 };
 
 /// Largest gRPC message either side accepts, in bytes.

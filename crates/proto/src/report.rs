@@ -54,12 +54,7 @@ pub enum NodeState {
     /// It answers everything.
     Serving,
     /// It is installing a delta.
-    Syncing {
-        /// Rows done.
-        done: u64,
-        /// Rows to do, estimated.
-        total: u64,
-    },
+    Syncing(SyncProgress),
     /// It is not part of a cluster yet, or sees no leader.
     Waiting,
     /// Its state cannot be trusted; it serves nothing until it is replaced.
@@ -67,6 +62,29 @@ pub enum NodeState {
         /// Why.
         reason: String,
     },
+}
+
+/// How far a sync is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SyncProgress {
+    /// Rows done.
+    pub done: u64,
+    /// Rows to do, estimated.
+    pub total: u64,
+    /// The node it is synced from; 0 if not known.
+    pub leader: NodeId,
+    /// The log index it will be at.
+    pub index: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Seconds since it began.
+    pub elapsed_seconds: u64,
+    /// Seconds left at the rate so far; none before there is one.
+    pub left_seconds: Option<u64>,
+    /// Whether all is received and verified, and is being installed.
+    pub installing: bool,
+    /// Why there is a session, if that is known.
+    pub why: Option<CatchUpWhy>,
 }
 
 /// A node, by its own account.
@@ -180,13 +198,28 @@ impl CatchUpPath {
     }
 }
 
+/// Why a node catches up the way it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CatchUpWhy {
+    /// A short name: `log_kept`, `new_node`, `purged_entries`, `purged_bytes`, `purged_cost`, `purged_operator`,
+    /// `purged`.
+    pub reason: String,
+    /// The last log index it had; none if it had nothing.
+    pub had_index: Option<u64>,
+    /// First log index the leader still held; 0 for a replay.
+    pub log_kept_from: u64,
+    /// About what replaying the log would have taken; none if the leader does not know.
+    pub replay_bytes: Option<u64>,
+}
+
 /// What one catch-up came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LastCatchUp {
     /// Which way.
     pub path: CatchUpPath,
-    /// A short name for why that way.
-    pub reason: String,
+    /// Why that way.
+    #[serde(flatten)]
+    pub why: CatchUpWhy,
     /// The log index it ended at.
     pub index: u64,
     /// A session: from the offer's arrival until it was installed. A replay: from the first missed entry until

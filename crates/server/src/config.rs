@@ -30,7 +30,7 @@ pub enum LogFormat {
 }
 
 /// The configuration of one node. Every field is documented with its key at [`Settings`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where everything durable lives.
     pub data_dir: PathBuf,
@@ -64,12 +64,18 @@ pub struct Config {
     pub raft_log_mib_max: u64,
     /// Log entries kept when the log is cut.
     pub raft_log_entries_keep: u64,
+    /// What replaying the kept log may cost, in deltas.
+    pub raft_replay_cost_ratio: f64,
     /// Longest a request may take.
     pub request_timeout_ms: u64,
     /// Most requests in work at once.
     pub requests_inflight_max: usize,
     /// Most bytes kept for one catch-up's frozen view.
     pub sync_overlay_mib_max: u64,
+    /// Rate of outgoing syncs, all together.
+    pub sync_mib_per_second: u64,
+    /// Most outgoing syncs at once.
+    pub syncs_outgoing_max: usize,
     /// How much of the stored state is read again per second.
     pub scrub_mib_per_second: u64,
 }
@@ -95,9 +101,12 @@ impl Default for Config {
             raft_log_entries_max: 20_000,
             raft_log_mib_max: 64,
             raft_log_entries_keep: 5_000,
+            raft_replay_cost_ratio: 1.0,
             request_timeout_ms: 10_000,
             requests_inflight_max: 1_024,
             sync_overlay_mib_max: 1_024,
+            sync_mib_per_second: 0,
+            syncs_outgoing_max: 2,
             scrub_mib_per_second: 8,
         }
     }
@@ -188,7 +197,24 @@ impl Config {
             0,
             1 << 20,
         )?;
+        self.check_syncs()?;
         self.check_addresses()
+    }
+
+    fn check_syncs(&self) -> Result<(), ConfigError> {
+        if !(0.0..=1_000.0).contains(&self.raft_replay_cost_ratio) {
+            let (key, value) = ("raft_replay_cost_ratio", self.raft_replay_cost_ratio);
+            return Err(ConfigError::value(key, value, "0 to 1000"));
+        }
+        let outgoing = self.syncs_outgoing_max as u64;
+        check_range("syncs_outgoing_max", outgoing, 1, 64)?;
+        check_range("sync_mib_per_second", self.sync_mib_per_second, 0, 1 << 20)?;
+        if self.sync_mib_per_second != 0 && self.sync_mib_per_second < outgoing {
+            let (key, value) = ("sync_mib_per_second", self.sync_mib_per_second);
+            let expected = format!("0 for no limit, or at least syncs_outgoing_max ({outgoing})");
+            return Err(ConfigError::value(key, value, expected));
+        }
+        Ok(())
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {

@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use pando_consensus::{self as consensus, Node, NodeAddress};
-use pando_proto::{CatchUp, CatchUpPath, LastCatchUp, LogKept, NodeState, NodeStatus, Role, Scrub};
+use pando_proto::{
+    CatchUp, CatchUpPath, CatchUpWhy, LastCatchUp, LogKept, NodeState, NodeStatus, Role, Scrub,
+    SyncProgress,
+};
 use pando_replica::Part;
 use pando_storage::KvStore;
 
@@ -55,6 +58,8 @@ impl Observed for NodeView {
             leader: status.leader.as_ref().map(|(id, _)| *id),
             views: stats.views,
             overlay_bytes: stats.overlay_bytes,
+            views_served: status.views_served as u64,
+            sync: status.sync,
             resident_bytes,
             work,
             status: NodeStatus {
@@ -98,10 +103,17 @@ fn role(role: consensus::Role) -> Role {
 fn state(state: consensus::NodeState) -> NodeState {
     match state {
         consensus::NodeState::Serving => NodeState::Serving,
-        consensus::NodeState::Syncing(sync) => NodeState::Syncing {
+        consensus::NodeState::Syncing(sync) => NodeState::Syncing(SyncProgress {
             done: sync.done,
             total: sync.total,
-        },
+            leader: sync.leader,
+            index: sync.index,
+            received_bytes: sync.received_bytes,
+            elapsed_seconds: sync.elapsed.as_secs(),
+            left_seconds: sync.left.map(|left| left.as_secs()),
+            installing: sync.installing,
+            why: sync.why.map(why),
+        }),
         consensus::NodeState::Waiting { .. } => NodeState::Waiting,
         consensus::NodeState::Quarantined { reason } => NodeState::Quarantined { reason },
     }
@@ -118,10 +130,19 @@ fn path(path: consensus::CatchUpPath) -> CatchUpPath {
     }
 }
 
+fn why(why: consensus::CatchUpWhy) -> CatchUpWhy {
+    CatchUpWhy {
+        reason: why.reason.code().to_owned(),
+        had_index: why.had,
+        log_kept_from: why.kept_from,
+        replay_bytes: why.replay_bytes,
+    }
+}
+
 fn last_catch_up(last: consensus::LastCatchUp) -> LastCatchUp {
     LastCatchUp {
         path: path(last.path),
-        reason: last.reason.code().to_owned(),
+        why: why(last.why),
         index: last.index,
         seconds: last.took.as_secs_f64(),
         install_seconds: last.install.as_secs_f64(),

@@ -65,9 +65,10 @@ pub(crate) fn not_ready(figures: &NodeFigures) -> Option<String> {
     match &figures.status.state {
         NodeState::Serving if figures.leader.is_some() => None,
         NodeState::Serving | NodeState::Waiting => Some(NO_LEADER.to_owned()),
-        NodeState::Syncing { done, total } => {
-            Some(format!("it is catching up: {done} of about {total} rows"))
-        }
+        NodeState::Syncing(sync) => Some(format!(
+            "it is catching up: {} of about {} rows",
+            sync.done, sync.total
+        )),
         NodeState::Quarantined { reason } => Some(format!("it is quarantined: {reason}")),
     }
 }
@@ -118,10 +119,16 @@ async fn render_metrics(State(shared): State<Shared>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::body::Body;
     use axum::http::Request;
+    use pando_consensus::{LogFigures, SyncFigures};
     use pando_model::ClusterId;
-    use pando_proto::{CatchUp, CatchUpPath, LastCatchUp, LogKept, NodeStatus, Role, Scrub};
+    use pando_proto::{
+        CatchUp, CatchUpPath, CatchUpWhy, LastCatchUp, LogKept, NodeStatus, Role, Scrub,
+        SyncProgress,
+    };
     use tower::ServiceExt as _;
     use uuid::Uuid;
 
@@ -164,7 +171,10 @@ mod tests {
                 count: 2,
                 last: Some(LastCatchUp {
                     path: CatchUpPath::Walk,
-                    reason: "log_purged".into(),
+                    why: CatchUpWhy {
+                        reason: "purged_cost".into(),
+                        ..CatchUpWhy::default()
+                    },
                     index: 31,
                     seconds: 1.5,
                     install_seconds: 0.25,
@@ -194,7 +204,29 @@ mod tests {
             views: 1,
             overlay_bytes: 77,
             work: pando_replica::Part::ALL.map(|part| (part, 0.5)),
+            views_served: 3,
+            sync: sync_figures(),
             resident_bytes: None,
+        }
+    }
+
+    fn sync_figures() -> SyncFigures {
+        SyncFigures {
+            row_bytes: 21,
+            metadata_bytes: 22,
+            served_bytes: 23,
+            reruns: 1,
+            needless: 24,
+            failed: 25,
+            streams_served: 26,
+            streams_cut: 27,
+            waiting: 4,
+            throttled: Duration::from_millis(1_500),
+            log: LogFigures {
+                purges: [5, 6, 7, 8],
+                delta_bytes: 28,
+                holding: true,
+            },
         }
     }
 
@@ -215,7 +247,11 @@ mod tests {
 
     #[tokio::test]
     async fn ready_means_serving_under_a_leader() {
-        let syncing = NodeState::Syncing { done: 3, total: 9 };
+        let syncing = NodeState::Syncing(SyncProgress {
+            done: 3,
+            total: 9,
+            ..SyncProgress::default()
+        });
         let quarantined = NodeState::Quarantined {
             reason: "root differs".into(),
         };
@@ -280,10 +316,23 @@ mod tests {
             "pando_overlay_bytes 77",
             "pando_catch_up_rows_put_total 5",
             "pando_sync_bytes_total{direction=\"received\"} 99",
+            "pando_sync_phase{name=\"idle\"} 1",
+            "pando_sync_rows{name=\"total\"} 0",
+            "pando_sync_ends_total{side=\"follower\",outcome=\"needless\"} 24",
+            "pando_sync_ends_total{side=\"leader\",outcome=\"cut\"} 27",
+            "pando_sync_content_bytes_total{kind=\"metadata\"} 22",
+            "pando_sync_reruns_total 1",
+            "pando_sync_served_bytes_total 23",
+            "pando_sync_views 3",
+            "pando_sync_waiting 4",
+            "pando_sync_throttled_seconds_total 1.5",
+            "pando_raft_log_purges_total{cause=\"cost\"} 7",
+            "pando_raft_log_delta_bytes 28",
+            "pando_raft_log_held 1",
             "pando_catch_up_count 2",
             "pando_scrub_passes_total 2",
             "pando_damaged_rows 3",
-            "pando_catch_up_last_info{path=\"walk\",reason=\"log_purged\"} 1",
+            "pando_catch_up_last_info{path=\"walk\",reason=\"purged_cost\"} 1",
             "pando_catch_up_last_seconds 1.5",
             "pando_catch_up_last_install_seconds 0.25",
             "pando_catch_up_last_rows{op=\"put\"} 4",

@@ -8,6 +8,7 @@ mod node;
 mod requests;
 mod scrub;
 mod work;
+mod sync;
 
 use std::fmt;
 use std::sync::Arc;

@@ -81,6 +81,7 @@ impl Node {
         SyncFigures {
             row_bytes: Progress::get(&progress.row_bytes),
             metadata_bytes: Progress::get(&progress.metadata_bytes),
+            served_bytes: Progress::get(&progress.bytes_served),
             reruns: Progress::get(&progress.reruns),
             needless: Progress::get(&outcomes.needless),
             failed: Progress::get(&outcomes.failed),
@@ -103,7 +104,6 @@ impl Node {
             rows_deleted: Progress::get(&progress.rows_deleted),
             sync_bytes_in: Progress::get(&progress.bytes_in),
             sync_bytes_out: Progress::get(&progress.bytes_out),
-            sync_bytes_served: Progress::get(&progress.bytes_served),
             count,
             last,
         }

@@ -107,9 +107,7 @@ impl From<NodeState> for v1::NodeState {
     fn from(state: NodeState) -> Self {
         let state = match state {
             NodeState::Serving => node_state::State::Serving(node_state::Serving {}),
-            NodeState::Syncing { done, total } => {
-                node_state::State::Syncing(node_state::Syncing { done, total })
-            }
+            NodeState::Syncing(sync) => node_state::State::Syncing(sync.into()),
             NodeState::Waiting => node_state::State::Waiting(node_state::Waiting {}),
             NodeState::Quarantined { reason } => {
                 node_state::State::Quarantined(node_state::Quarantined { reason })
@@ -122,10 +120,7 @@ impl From<NodeState> for v1::NodeState {
 fn decode_state(wire: Option<v1::NodeState>) -> Result<NodeState, DecodeError> {
     match wire.and_then(|s| s.state) {
         Some(node_state::State::Serving(_)) => Ok(NodeState::Serving),
-        Some(node_state::State::Syncing(s)) => Ok(NodeState::Syncing {
-            done: s.done,
-            total: s.total,
-        }),
+        Some(node_state::State::Syncing(s)) => Ok(NodeState::Syncing(s.into())),
         Some(node_state::State::Waiting(_)) => Ok(NodeState::Waiting),
         Some(node_state::State::Quarantined(q)) => Ok(NodeState::Quarantined { reason: q.reason }),
         None => Err(DecodeError::missing("state")),

@@ -2,12 +2,35 @@ use pando_model::ClusterId;
 use uuid::Uuid;
 
 use super::*;
-use crate::report::{CatchUp, CatchUpPath, LastCatchUp, Scrub};
+use crate::report::{CatchUp, CatchUpPath, CatchUpWhy, LastCatchUp, Scrub, SyncProgress};
+
+fn why() -> CatchUpWhy {
+    CatchUpWhy {
+        reason: "purged_cost".into(),
+        had_index: Some(35),
+        log_kept_from: 36,
+        replay_bytes: Some(37),
+    }
+}
+
+fn syncing() -> SyncProgress {
+    SyncProgress {
+        done: 1,
+        total: 9,
+        leader: 38,
+        index: 39,
+        received_bytes: 40,
+        elapsed_seconds: 41,
+        left_seconds: Some(42),
+        installing: true,
+        why: Some(why()),
+    }
+}
 
 fn last(path: CatchUpPath) -> LastCatchUp {
     LastCatchUp {
         path,
-        reason: "log_purged".into(),
+        why: why(),
         index: 23,
         seconds: 2.4,
         install_seconds: 0.25,
@@ -75,7 +98,7 @@ fn status() -> ClusterStatus {
     let statuses = [
         Ok(node(NodeState::Serving, Role::Leader, None)),
         Ok(node(
-            NodeState::Syncing { done: 1, total: 9 },
+            NodeState::Syncing(syncing()),
             Role::Learner,
             Some(CatchUpPath::Delta),
         )),

@@ -95,6 +95,12 @@ pub struct Settings {
     #[arg(long, env = "PANDO_RAFT_LOG_ENTRIES_KEEP", value_name = "N")]
     pub raft_log_entries_keep: Option<u64>,
 
+    /// The log is cut, too, where replaying it would move more than this many times the bytes of a delta (entries that
+    /// overwrite each other make a delta cheaper); 0 keeps as little of it as possible, 1000 in effect the whole
+    /// [default: 1]
+    #[arg(long, env = "PANDO_RAFT_REPLAY_COST_RATIO", value_name = "RATIO")]
+    pub raft_replay_cost_ratio: Option<f64>,
+
     /// Longest a request may take in ms, unless the client says less [default: 10000]
     #[arg(long, env = "PANDO_REQUEST_TIMEOUT_MS", value_name = "MS")]
     pub request_timeout_ms: Option<u64>,
@@ -106,6 +112,14 @@ pub struct Settings {
     /// Most MiB kept so that a catch-up reads a frozen state while writes go on [default: 1024]
     #[arg(long, env = "PANDO_SYNC_OVERLAY_MIB_MAX", value_name = "MIB")]
     pub sync_overlay_mib_max: Option<u64>,
+
+    /// Most MiB per second sent to nodes that catch up by delta, all together; 0 is no limit [default: 0]
+    #[arg(long, env = "PANDO_SYNC_MIB_PER_SECOND", value_name = "MIB")]
+    pub sync_mib_per_second: Option<u64>,
+
+    /// Most nodes sent a delta at once; others wait for their turn [default: 2]
+    #[arg(long, env = "PANDO_SYNCS_OUTGOING_MAX", value_name = "N")]
+    pub syncs_outgoing_max: Option<usize>,
 
     /// How many MiB of the stored state are read again and checked per second, to find rot; 0 reads none [default: 8]
     #[arg(long, env = "PANDO_SCRUB_MIB_PER_SECOND", value_name = "MIB")]
@@ -139,9 +153,12 @@ impl Settings {
             raft_log_entries_max,
             raft_log_mib_max,
             raft_log_entries_keep,
+            raft_replay_cost_ratio,
             request_timeout_ms,
             requests_inflight_max,
             sync_overlay_mib_max,
+            sync_mib_per_second,
+            syncs_outgoing_max,
             scrub_mib_per_second,
         } = self;
         set(&mut config.data_dir, data_dir);
@@ -160,9 +177,12 @@ impl Settings {
         set(&mut config.raft_log_entries_max, raft_log_entries_max);
         set(&mut config.raft_log_mib_max, raft_log_mib_max);
         set(&mut config.raft_log_entries_keep, raft_log_entries_keep);
+        set(&mut config.raft_replay_cost_ratio, raft_replay_cost_ratio);
         set(&mut config.request_timeout_ms, request_timeout_ms);
         set(&mut config.requests_inflight_max, requests_inflight_max);
         set(&mut config.sync_overlay_mib_max, sync_overlay_mib_max);
+        set(&mut config.sync_mib_per_second, sync_mib_per_second);
+        set(&mut config.syncs_outgoing_max, syncs_outgoing_max);
         set(&mut config.scrub_mib_per_second, scrub_mib_per_second);
     }
 }

@@ -79,10 +79,25 @@ fn the_help_tells_the_real_defaults() {
         ("request_timeout_ms", d.request_timeout_ms.to_string()),
         ("requests_inflight_max", d.requests_inflight_max.to_string()),
         ("sync_overlay_mib_max", d.sync_overlay_mib_max.to_string()),
+        (
+            "raft_replay_cost_ratio",
+            d.raft_replay_cost_ratio.to_string(),
+        ),
+        ("sync_mib_per_second", d.sync_mib_per_second.to_string()),
+        ("syncs_outgoing_max", d.syncs_outgoing_max.to_string()),
     ];
     for (key, value) in real {
         assert_eq!(told.get(key), Some(&value), "{key}");
     }
+}
+
+#[test]
+fn a_rate_too_low_for_the_syncs_it_is_shared_by_is_refused() {
+    let refused = |text: &str| load(text, &[]).expect_err("refused").to_string();
+    assert!(refused("sync_mib_per_second = 1\n").contains("syncs_outgoing_max (2)"));
+    assert!(refused("syncs_outgoing_max = 0\n").contains("1 to 64"));
+    assert!(refused("raft_replay_cost_ratio = -1.0\n").contains("0 to 1000"));
+    load("sync_mib_per_second = 1\nsyncs_outgoing_max = 1\n", &[]).expect("valid");
 }
 
 #[test]

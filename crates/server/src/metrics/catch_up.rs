@@ -163,7 +163,7 @@ impl CatchUpMetrics {
         self.info.clear();
         let way = Way {
             path: last.path.name(),
-            reason: last.reason.clone(),
+            reason: last.why.reason.clone(),
         };
         self.info.get_or_create(&way).set(1);
         self.seconds.set(last.seconds);

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pando_consensus::SyncFigures;
 use pando_model::{ClusterId, NodeId};
 use pando_proto::{NodeState, NodeStatus, Role};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,6 +14,7 @@ use prometheus_client::registry::Registry;
 use super::catch_up::CatchUpMetrics;
 use super::scrub::ScrubMetrics;
 use super::work::{Work, WorkMetrics};
+use super::sync::SyncMetrics;
 use crate::traffic::Traffic;
 
 pub(super) type Level = Gauge<u64, AtomicU64>;
@@ -34,13 +36,17 @@ pub(crate) struct NodeFigures {
     pub overlay_bytes: u64,
     /// Where the replica's time went, in seconds.
     pub(crate) work: Work,
+    /// Views served to followers.
+    pub views_served: u64,
+    /// What syncs cost.
+    pub sync: SyncFigures,
     /// Memory of the process, where the system tells.
     pub resident_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
-    name: &'static str,
+pub(super) struct Of {
+    pub(super) name: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,6 +74,7 @@ pub(super) struct NodeMetrics {
     uptime_seconds: Level,
     node_api_bytes: Family<Direction, Counter>,
     catch_up: CatchUpMetrics,
+    sync: SyncMetrics,
     scrub: ScrubMetrics,
     work: WorkMetrics,
 }
@@ -84,7 +91,7 @@ fn state_name(state: &NodeState) -> &'static str {
     let [serving, syncing, waiting, quarantined] = STATES;
     match state {
         NodeState::Serving => serving,
-        NodeState::Syncing { .. } => syncing,
+        NodeState::Syncing(_) => syncing,
         NodeState::Waiting => waiting,
         NodeState::Quarantined { .. } => quarantined,
     }
@@ -107,7 +114,10 @@ pub(super) fn set_direction(family: &Family<Direction, Counter>, received: u64, 
     );
 }
 
-fn choose(family: &Family<Of, Level>, names: impl IntoIterator<Item = (&'static str, bool)>) {
+pub(super) fn choose(
+    family: &Family<Of, Level>,
+    names: impl IntoIterator<Item = (&'static str, bool)>,
+) {
     for (name, chosen) in names {
         family.get_or_create(&Of { name }).set(chosen.into());
     }
@@ -117,6 +127,7 @@ impl NodeMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let m = Self {
             catch_up: CatchUpMetrics::register(registry),
+            sync: SyncMetrics::register(registry),
             scrub: ScrubMetrics::register(registry),
             work: WorkMetrics::register(registry),
             ..Self::default()
@@ -226,6 +237,7 @@ impl NodeMetrics {
         self.overlay_bytes.set(figures.overlay_bytes);
         self.uptime_seconds.set(s.uptime_seconds);
         self.catch_up.set(&s.catch_up);
+        self.sync.set(figures);
         self.scrub.set(&s.scrub);
         set_direction(&self.node_api_bytes, traffic.received(), traffic.sent());
     }

@@ -49,7 +49,9 @@ fn percent(done: u64, total: u64) -> u64 {
 fn state_text(report: &NodeReport) -> String {
     let name = state_name(report);
     match report.status.as_ref().map(|s| &s.state) {
-        Ok(NodeState::Syncing { done, total }) => format!("{name} {} %", percent(*done, *total)),
+        Ok(NodeState::Syncing(sync)) => {
+            format!("{name} {} %", percent(sync.done, sync.total))
+        }
         Ok(NodeState::Quarantined { reason }) | Err(reason) => format!("{name}: {reason}"),
         Ok(NodeState::Serving | NodeState::Waiting) => name.to_owned(),
     }
@@ -101,10 +103,16 @@ fn table(status: &ClusterStatus) -> String {
             text.push_str(&format!("\nnode {}: {line}", report.node));
         }
         if let Ok(own) = &report.status
+            && let NodeState::Syncing(sync) = &own.state
+        {
+            let line = catch_up::running(sync);
+            text.push_str(&format!("\nnode {} is catching up {line}", report.node));
+        }
+        if let Ok(own) = &report.status
             && let Some(last) = &own.catch_up.last
         {
             let line = catch_up::line(last);
-            text.push_str(&format!("\nnode {} caught up by {line}", report.node));
+            text.push_str(&format!("\nnode {} caught up {line}", report.node));
         }
     }
     text
@@ -153,11 +161,10 @@ fn node_json(report: &NodeReport) -> Value {
 
 fn own_account(s: &NodeStatus, put: &mut impl FnMut(&str, Value) -> Option<Value>) {
     match &s.state {
-        NodeState::Syncing { done, total } => {
-            put(
-                "progress",
-                json!({ "done": done, "total": total, "percent": percent(*done, *total) }),
-            );
+        NodeState::Syncing(sync) => {
+            let mut progress = json!(sync);
+            progress["percent"] = json!(percent(sync.done, sync.total));
+            put("progress", progress);
         }
         NodeState::Quarantined { reason } => {
             put("reason", json!(reason));
@@ -188,7 +195,7 @@ fn own_account(s: &NodeStatus, put: &mut impl FnMut(&str, Value) -> Option<Value
 
 #[cfg(test)]
 mod tests {
-    use pando_client::{CatchUp, LogKept};
+    use pando_client::{CatchUp, LogKept, SyncProgress};
 
     use super::*;
 
@@ -237,10 +244,11 @@ mod tests {
                 report(1, Ok(NodeState::Serving)),
                 report(
                     2,
-                    Ok(NodeState::Syncing {
+                    Ok(NodeState::Syncing(SyncProgress {
                         done: 43,
                         total: 100,
-                    }),
+                        ..SyncProgress::default()
+                    })),
                 ),
                 report(
                     3,

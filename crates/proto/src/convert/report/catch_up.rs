@@ -1,8 +1,8 @@
 //! What a node says of its catch-ups.
 
 use crate::error::DecodeError;
-use crate::report::{CatchUp, CatchUpPath, LastCatchUp};
-use crate::v1;
+use crate::report::{CatchUp, CatchUpPath, CatchUpWhy, LastCatchUp, SyncProgress};
+use crate::v1::{self, node_state};
 
 impl From<CatchUpPath> for v1::CatchUpPath {
     fn from(path: CatchUpPath) -> Self {
@@ -27,6 +27,60 @@ fn decode_path(wire: i32) -> Result<CatchUpPath, DecodeError> {
         Ok(v1::CatchUpPath::Delta) => Ok(CatchUpPath::Delta),
         Ok(v1::CatchUpPath::Unspecified) => Err(DecodeError::missing("path")),
         Err(_) => Err(DecodeError::malformed("path", format!("unknown: {wire}"))),
+    }
+}
+
+impl From<CatchUpWhy> for v1::CatchUpWhy {
+    fn from(why: CatchUpWhy) -> Self {
+        Self {
+            reason: why.reason,
+            had_index: why.had_index,
+            log_kept_from: why.log_kept_from,
+            replay_bytes: why.replay_bytes,
+        }
+    }
+}
+
+impl From<v1::CatchUpWhy> for CatchUpWhy {
+    fn from(wire: v1::CatchUpWhy) -> Self {
+        Self {
+            reason: wire.reason,
+            had_index: wire.had_index,
+            log_kept_from: wire.log_kept_from,
+            replay_bytes: wire.replay_bytes,
+        }
+    }
+}
+
+impl From<SyncProgress> for node_state::Syncing {
+    fn from(sync: SyncProgress) -> Self {
+        Self {
+            done: sync.done,
+            total: sync.total,
+            leader_id: sync.leader,
+            log_index: sync.index,
+            received_bytes: sync.received_bytes,
+            elapsed_seconds: sync.elapsed_seconds,
+            left_seconds: sync.left_seconds,
+            installing: sync.installing,
+            why: sync.why.map(Into::into),
+        }
+    }
+}
+
+impl From<node_state::Syncing> for SyncProgress {
+    fn from(wire: node_state::Syncing) -> Self {
+        Self {
+            done: wire.done,
+            total: wire.total,
+            leader: wire.leader_id,
+            index: wire.log_index,
+            received_bytes: wire.received_bytes,
+            elapsed_seconds: wire.elapsed_seconds,
+            left_seconds: wire.left_seconds,
+            installing: wire.installing,
+            why: wire.why.map(Into::into),
+        }
     }
 }
 
@@ -69,7 +123,7 @@ impl From<LastCatchUp> for v1::LastCatchUp {
     fn from(last: LastCatchUp) -> Self {
         Self {
             path: v1::CatchUpPath::from(last.path).into(),
-            reason: last.reason,
+            why: Some(last.why.into()),
             log_index: last.index,
             seconds: last.seconds,
             install_seconds: last.install_seconds,
@@ -91,7 +145,7 @@ impl TryFrom<v1::LastCatchUp> for LastCatchUp {
     fn try_from(wire: v1::LastCatchUp) -> Result<Self, Self::Error> {
         Ok(Self {
             path: decode_path(wire.path)?,
-            reason: wire.reason,
+            why: wire.why.unwrap_or_default().into(),
             index: wire.log_index,
             seconds: wire.seconds,
             install_seconds: wire.install_seconds,
