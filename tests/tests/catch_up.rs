@@ -338,3 +338,43 @@ async fn a_long_session_does_not_unseat_the_leader() -> Result<()> {
     cluster.verify().await?;
     cluster.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_at_a_low_rate_does_not_starve_heartbeats() -> Result<()> {
+    // Purpose: a voter is behind by more than its leader may send it within several election times.
+    let set = WordNet::load()?;
+    let mut options = ClusterOptions::default();
+    let slow = ["--sync-mib-per-second", "1", "--syncs-outgoing-max", "1"];
+    options.args.extend(slow.map(str::to_owned));
+    let mut cluster = ProcessCluster::start(PANDO, 3, options).await?;
+    cluster.wait_equal().await?;
+    let node = cluster.follower().await?;
+    cluster.stop(node).await?;
+    import(&cluster.sdk()?, &set, 3 * POINTS).await?;
+    purge(&cluster).await?;
+    let leader = cluster.leader().await?;
+    let term = cluster.status(leader).await?.term;
+    cluster.restart(node).await?;
+
+    // Purpose: it says from whom it gets how much, and why.
+    let moving = |s: &NodeStatus| matches!(&s.state, NodeState::Syncing(sync) if sync.done > 0);
+    let status = cluster.wait_status(node, "it is pulling", moving).await?;
+    let NodeState::Syncing(sync) = status.state else {
+        unreachable!("waited for")
+    };
+    assert_eq!(sync.leader, leader, "{sync:?}");
+    let why = sync.why.context("why there is a session")?;
+    assert_eq!(why.reason, "purged_operator");
+    assert!(why.replay_bytes > Some(1 << 20), "{why:?}");
+
+    // Purpose: the rate was held, and nobody stood for election meanwhile.
+    let last = pulled(&cluster, node).await?.last.context("it is told")?;
+    let seconds = last.received_bytes as f64 / f64::from(1 << 20);
+    assert!(seconds > 3.0, "long enough to be of worth: {last:?}");
+    assert!(last.seconds > 0.8 * seconds, "{last:?}");
+    cluster.wait_equal().await?;
+    assert_eq!(cluster.leader().await?, leader);
+    assert_eq!(cluster.status(leader).await?.term, term);
+    cluster.verify().await?;
+    cluster.finish().await
+}

@@ -43,8 +43,8 @@ mod view;
 
 pub use applied::{Applied, ApplyEntry, ApplyPayload, decode_meta};
 pub use error::ReplicaError;
-pub use install::Installed;
 pub use estimate::DeltaEstimate;
+pub use install::Installed;
 pub use mend::{Mended, WantedRow};
 pub use options::ReplicaOptions;
 pub use replica::{Replica, ReplicaStats};

@@ -118,7 +118,7 @@ async fn render_metrics(State(shared): State<Shared>) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use axum::body::Body;
@@ -144,7 +144,8 @@ mod tests {
         }
     }
 
-    fn figures(state: NodeState, leader: Option<NodeId>) -> NodeFigures {
+    /// Figures with a value for everything.
+    pub(crate) fn figures(state: NodeState, leader: Option<NodeId>) -> NodeFigures {
         let status = NodeStatus {
             role: Role::Follower,
             term: 3,

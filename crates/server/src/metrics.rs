@@ -4,11 +4,13 @@
 //! not mix. Labels are bounded: methods are those of the public API, codes those of gRPC.
 
 mod catch_up;
+#[cfg(test)]
+mod docs_tests;
 mod node;
 mod requests;
 mod scrub;
-mod work;
 mod sync;
+mod work;
 
 use std::fmt;
 use std::sync::Arc;

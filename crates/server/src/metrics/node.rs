@@ -13,8 +13,8 @@ use prometheus_client::registry::Registry;
 
 use super::catch_up::CatchUpMetrics;
 use super::scrub::ScrubMetrics;
-use super::work::{Work, WorkMetrics};
 use super::sync::SyncMetrics;
+use super::work::{Work, WorkMetrics};
 use crate::traffic::Traffic;
 
 pub(super) type Level = Gauge<u64, AtomicU64>;
