@@ -47,6 +47,7 @@ pub use log_store::{LogError, purged_index};
 pub use messages::Receipt;
 pub use node::{Components, Node};
 pub use options::{NodeOptions, OptionsError};
+pub use session::Repair;
 pub use status::{
     CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, ScrubStatus, SyncFigures,
     SyncStatus, VerifyReport,

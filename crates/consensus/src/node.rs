@@ -4,6 +4,7 @@
 //! leaders, the bound on the log. Any node takes any request; what only the leader can do is forwarded to it.
 
 mod admin;
+mod give;
 mod handle;
 mod read;
 mod report;

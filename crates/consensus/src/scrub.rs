@@ -28,7 +28,7 @@ use crate::wire::{self, WireError};
 /// Bytes read in one step.
 const STEP_BYTES: u64 = 256 << 10;
 /// How often it is looked whether there is something to mend.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(50);
 /// Most rows asked for in one call.
 const ROWS_PER_CALL_MAX: usize = 256;
 /// An answer ends behind the row that takes it over so many bytes.

@@ -11,6 +11,7 @@ mod offer;
 mod outgoing;
 mod progress;
 mod pull;
+mod repair;
 mod serve;
 mod views;
 
@@ -22,8 +23,9 @@ pub(crate) use incoming::Incoming;
 pub(crate) use offer::{Offered, send_offer};
 pub(crate) use outgoing::{Outgoing, RESERVED_MAX, Reserved};
 pub(crate) use progress::Progress;
+pub use repair::Repair;
 pub(crate) use serve::serve;
-pub(crate) use views::Views;
+pub(crate) use views::{Lease, Views};
 
 use crate::log_book::Why;
 use crate::types::{SnapshotMeta, Vote};

@@ -32,11 +32,13 @@ pub enum PeerRpc {
     Report,
     /// A member asks for rows by their digests, to mend its own.
     Rows,
+    /// A member that lost its state asks for a view to repair from.
+    View,
 }
 
 impl PeerRpc {
     /// All of them, in the order of their wire numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Append,
         Self::Vote,
         Self::SnapshotOffer,
@@ -45,6 +47,7 @@ impl PeerRpc {
         Self::Elect,
         Self::Report,
         Self::Rows,
+        Self::View,
     ];
 
     /// A name for logs and metrics.
@@ -59,6 +62,7 @@ impl PeerRpc {
             Self::Elect => "elect",
             Self::Report => "report",
             Self::Rows => "rows",
+            Self::View => "view",
         }
     }
 }

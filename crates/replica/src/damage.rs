@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use pando_storage::RowAddress;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 /// Most addresses remembered. What goes beyond it is found again once these are mended.
 pub(crate) const DAMAGED_ROWS_MAX: usize = 65_536;
@@ -21,6 +22,8 @@ pub(crate) struct Damage(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     rows: Mutex<BTreeSet<RowAddress>>,
+    /// Told when one is no longer damaged.
+    fewer: Condvar,
     found: AtomicU64,
     mended: AtomicU64,
 }
@@ -40,12 +43,30 @@ impl Damage {
     pub(crate) fn mended(&self, at: RowAddress) {
         if self.0.rows.lock().remove(&at) {
             self.0.mended.fetch_add(1, Ordering::Relaxed);
+            self.0.fewer.notify_all();
         }
     }
 
     /// Forgets a row that is not needed any more, or was sound all the time.
     pub(crate) fn forget(&self, at: RowAddress) {
         self.0.rows.lock().remove(&at);
+        self.0.fewer.notify_all();
+    }
+
+    /// Whether a row is known to be damaged.
+    pub(crate) fn contains(&self, at: RowAddress) -> bool {
+        self.0.rows.lock().contains(&at)
+    }
+
+    /// Waits until a row is no longer damaged; `false` if it still is at `until`.
+    pub(crate) fn wait_for(&self, at: RowAddress, until: Instant) -> bool {
+        let mut rows = self.0.rows.lock();
+        while rows.contains(&at) {
+            if self.0.fewer.wait_until(&mut rows, until).timed_out() {
+                return !rows.contains(&at);
+            }
+        }
+        true
     }
 
     /// The first rows in order of their addresses.

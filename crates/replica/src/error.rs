@@ -77,3 +77,22 @@ pub enum ReplicaError {
     #[error("this replica failed earlier and serves nothing until it is restarted")]
     Poisoned,
 }
+
+impl ReplicaError {
+    /// Whether it says that what is stored here is not what was written: the state is lost here, and nowhere else.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_damage(),
+            Self::Codec(_)
+            | Self::Row { .. }
+            | Self::Damaged { .. }
+            | Self::BadApplied
+            | Self::RootMismatch { .. } => true,
+            Self::OutOfOrder { .. }
+            | Self::StageBusy
+            | Self::StageMismatch { .. }
+            | Self::Poisoned => false,
+        }
+    }
+}

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use pando_merkle::{Digest, Key, Leaf, Tree};
 use pando_model::{GroupId, Row, TreeId};
@@ -85,6 +86,32 @@ impl FrozenView {
     #[must_use]
     pub fn overlay_bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// As [`Source::rows`], but waits for rows that are damaged here and are being mended, for at most `wait`.
+    ///
+    /// # Errors
+    /// As [`Source::rows`].
+    pub fn rows_or_wait(
+        &self,
+        tree: TreeId,
+        keys: &[Key],
+        wait: Duration,
+    ) -> Result<Vec<Row>, ViewError> {
+        let until = Instant::now() + wait;
+        loop {
+            let error = match self.rows(tree, keys) {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
+            };
+            let damaged = |key: &Key| self.damage.contains(RowAddress::new(tree, *key));
+            let Some(key) = keys.iter().find(|key| damaged(key)) else {
+                return Err(error);
+            };
+            if !self.damage.wait_for(RowAddress::new(tree, *key), until) {
+                return Err(error);
+            }
+        }
     }
 
     fn leaf(&self, at: RowAddress) -> Option<&Leaf> {
@@ -177,12 +204,15 @@ impl Source for FrozenView {
             );
         }
         let mut scanned = self.scan(tree, keys)?;
-        keys.iter()
+        // To the end also behind one that is damaged, so that all that are come to be known, and mended, at once.
+        let rows: Vec<_> = keys
+            .iter()
             .map(|key| match scanned.remove(key) {
                 Some(row) => Ok(row),
                 None => self.row(RowAddress::new(tree, *key)),
             })
-            .collect()
+            .collect();
+        rows.into_iter().collect()
     }
 }
 

@@ -29,6 +29,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// What a node does at start when its stored state is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDamage {
+    /// It gets the state anew from another member, if there are any.
+    Repair,
+    /// It refuses to start.
+    Refuse,
+}
+
 /// The configuration of one node. Every field is documented with its key at [`Settings`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -78,6 +88,8 @@ pub struct Config {
     pub syncs_outgoing_max: usize,
     /// How much of the stored state is read again per second.
     pub scrub_mib_per_second: u64,
+    /// What to do at start about a damaged state.
+    pub on_damage: OnDamage,
 }
 
 /// What holds where nothing else is said. The only place defaults are written down.
@@ -108,6 +120,7 @@ impl Default for Config {
             sync_mib_per_second: 0,
             syncs_outgoing_max: 2,
             scrub_mib_per_second: 8,
+            on_damage: OnDamage::Repair,
         }
     }
 }

@@ -14,10 +14,12 @@ mod metrics;
 mod node;
 mod owner;
 mod peer;
+mod peers;
+mod stores;
 mod traffic;
 mod workers;
 
-pub use config::{Config, ConfigError, LogFormat, NODE_ID_MAX, ServeArgs, Settings};
+pub use config::{Config, ConfigError, LogFormat, NODE_ID_MAX, OnDamage, ServeArgs, Settings};
 pub use identity::{Forming, Identity, IdentityError};
 pub use node::{Ready, run};
 pub use peer::{

@@ -3,22 +3,21 @@
 //! Owns the order in which things start and stop. Nothing is served before the state on disk has been checked.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use pando_consensus::{Node, NodeAddress, NodeOptions};
-use pando_model::{ClusterId, GroupId, NodeId};
-use pando_replica::{Replica, ReplicaOptions};
-use pando_storage::{KvStore, SledOptions, SledStore};
+use pando_model::{ClusterId, NodeId};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
-use tracing::{Instrument as _, error, info, info_span};
+use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::config::{Config, advertised};
 use crate::figures::NodeView;
@@ -26,16 +25,14 @@ use crate::grpc::{self, ADMIN_TIMEOUT, Admission, Api, PublicApi, RequestSpan};
 use crate::http;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
-use crate::owner;
 use crate::peer::{Connector, Envelope, NodeTransport, PeerService, serve_peers};
+use crate::peers;
+use crate::stores::Stores;
 use crate::traffic::Traffic;
 use crate::workers::Workers;
 
 /// How often the health service is told how the node is.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
-
-/// The page cache of the log store. Entries are read soon after they are written, or in order.
-const LOG_CACHE_BYTES: u64 = 16 << 20;
 
 /// Names of the workers, in the order in which they stop.
 const PUBLIC_API: &str = "public-api";
@@ -43,6 +40,10 @@ const HEALTH: &str = "health";
 const NODE_API: &str = "node-api";
 const HTTP: &str = "http";
 const LOADING: &str = "loading";
+const PEERS: &str = "peers";
+
+/// How often it is looked whether the membership has changed.
+const PEERS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Where a running node is reached, and who it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -91,13 +92,22 @@ async fn run_as(
 ) -> anyhow::Result<()> {
     let listeners = Listeners::bind(&config).await?;
     let address = listeners.address(&config)?;
-    let stores = Stores::open(&config, &identity).await?;
+    let mut stores = {
+        let (config, identity) = (config.clone(), Arc::clone(&identity));
+        blocking(move || Stores::open(&config, &identity)).await??
+    };
     let traffic = Arc::new(Traffic::default());
     let envelope = Envelope::new(Arc::clone(&identity));
     let connector = Connector::new(Arc::clone(&traffic));
     let transport = Arc::new(NodeTransport::new(envelope.clone(), connector));
+    let mut shutdown = pin!(shutdown);
+    let options = node_options(&config, &identity);
+    tokio::select! {
+        repaired = stores.repair(options.clone(), Arc::clone(&transport) as _) => repaired?,
+        () = shutdown.as_mut() => return Ok(()),
+    }
     let node = Node::start(
-        node_options(&config, &identity),
+        options,
         Arc::clone(&stores.replica),
         Arc::clone(&stores.log),
         Arc::clone(&transport) as _,
@@ -174,70 +184,6 @@ async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} ({key}); is another node running there?")
     })
-}
-
-struct Stores {
-    log: Arc<dyn KvStore>,
-    replica: Arc<Replica>,
-    /// Loads the replica's points.
-    loading: Option<JoinHandle<anyhow::Result<()>>>,
-}
-
-impl Stores {
-    /// Opens both stores and checks that they are this node's, and what they hold.
-    async fn open(config: &Config, identity: &Identity) -> anyhow::Result<Self> {
-        let data_dir = config.data_dir.clone();
-        let cache_bytes = config.storage_cache_mib << 20;
-        let overlay_bytes_max = config.sync_overlay_mib_max << 20;
-        let (instance, member) = (identity.instance(), identity.cluster_id().is_some());
-        let opened = blocking(move || {
-            let log: Arc<dyn KvStore> =
-                Arc::new(open_store(&data_dir.join("log"), LOG_CACHE_BYTES)?);
-            // What it loses, the scrubber misses and gets from other members. The log may lose nothing.
-            let data = open_store(&data_dir.join("data"), cache_bytes)?.rebuilding();
-            let data: Arc<dyn KvStore> = Arc::new(data);
-            for (name, store) in [("log", &log), ("data", &data)] {
-                owner::claim(store.as_ref(), instance, member)
-                    .with_context(|| format!("store {}", data_dir.join(name).display()))
-                    .with_context(|| lost(&data_dir))?;
-            }
-            let purged = pando_consensus::purged_index(log.as_ref(), GroupId::CATALOGUE)
-                .with_context(|| lost(&data_dir))?;
-            let options = ReplicaOptions {
-                overlay_bytes_max,
-                ..ReplicaOptions::default()
-            };
-            let replica =
-                Replica::open_trees(data, options, purged).with_context(|| lost(&data_dir))?;
-            let replica = Arc::new(replica);
-            // Consensus starts meanwhile; it may wait for this, so this must not wait for it.
-            let loading = tokio::task::spawn_blocking({
-                let (replica, lost) = (Arc::clone(&replica), lost(&data_dir));
-                move || replica.load().context(lost)
-            });
-            anyhow::Ok(Self {
-                log,
-                replica,
-                loading: Some(loading),
-            })
-        });
-        opened.await?
-    }
-}
-
-fn open_store(path: &Path, cache_bytes: u64) -> anyhow::Result<SledStore> {
-    SledStore::open(path, SledOptions { cache_bytes })
-        .with_context(|| format!("cannot open {}", path.display()))
-}
-
-/// What to do about a data directory that does not hold what it should.
-fn lost(data_dir: &Path) -> String {
-    let dir = data_dir.display();
-    format!(
-        "the state in {dir} cannot be used; if the disk itself is sound, this node's copy is lost but not the cluster's: \
-         move {dir} aside, start the node on an empty directory with bootstrap = false, add it with \
-         `pando cluster add`, and remove the old id with `pando cluster remove`"
-    )
 }
 
 async fn blocking<T: Send + 'static>(
@@ -319,6 +265,7 @@ impl Running {
         let health = HealthReporter::new();
         grpc::set_health(&health, false).await;
         self.start_health(health.clone());
+        self.start_peers(config.data_dir.clone());
         self.start_public_api(config, api, health);
         Ok(())
     }
@@ -403,9 +350,35 @@ impl Running {
         });
     }
 
+    /// Keeps the file of known members up to date.
+    fn start_peers(&mut self, data_dir: PathBuf) {
+        let node = Arc::clone(&self.node);
+        self.workers.spawn(PEERS, |stop| async move {
+            let mut written = Vec::new();
+            loop {
+                let mut members = node.status().await.members;
+                for member in &mut members {
+                    member.matched = None;
+                }
+                if !members.is_empty() && members != written {
+                    let (dir, list) = (data_dir.clone(), members.clone());
+                    match blocking(move || peers::write(&dir, &list)).await? {
+                        Ok(()) => written = members,
+                        Err(error) => warn!(%error, "the known members cannot be written down"),
+                    }
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(PEERS_INTERVAL) => {}
+                    () = stop.cancelled() => return Ok(()),
+                }
+            }
+        });
+    }
+
     /// Clients first, so that what they were promised is still carried out; storage last.
     async fn stop(mut self, stores: Stores) -> anyhow::Result<()> {
         self.workers.stop(HEALTH).await;
+        self.workers.stop(PEERS).await;
         self.workers.stop(PUBLIC_API).await;
         // Whoever waits for the rest to be loaded is told that it will not be.
         let replica = Arc::clone(self.node.replica());

@@ -148,6 +148,12 @@ impl StorageError {
     pub fn is_rot(&self) -> bool {
         matches!(self, Self::Rotten { .. } | Self::Codec(_) | Self::Key(_))
     }
+
+    /// Whether it says that the store is not what was written, as a whole or in part: trying again does not help.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.is_rot() || matches!(self, Self::Corrupt { .. } | Self::Engine { .. })
+    }
 }
 
 /// How something stored differs from what was written.

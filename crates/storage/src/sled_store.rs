@@ -120,7 +120,13 @@ impl SledStore {
         let path = path.as_ref().to_path_buf();
         fs::create_dir_all(&path).map_err(|e| io_error(&path, "create", e))?;
         let lock = take_lock(&path)?;
-        let place = Place::current(&path).map_err(|e| io_error(&path, "open", e))?;
+        let place = Place::current(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::InvalidData => StorageError::Corrupt {
+                path: path.clone(),
+                detail: e.to_string(),
+            },
+            _ => io_error(&path, "open", e),
+        })?;
         (place.clear_others(&path)).map_err(|e| io_error(&path, "open", e))?;
         let open = Open::new(&path, place, options)?;
         Ok(Self {

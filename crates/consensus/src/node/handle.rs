@@ -81,6 +81,7 @@ impl Node {
                 };
                 Ok(wire::encode(&reply)?)
             }
+            PeerRpc::View => Ok(wire::encode(&self.give_view(from).await?)?),
             PeerRpc::Rows => {
                 let request = wire::decode(&body)?;
                 let reply = crate::scrub::answer_rows(&self.replica, request).await?;

@@ -23,6 +23,9 @@ use crate::session::views::Views;
 use crate::session::{Down, Up};
 use crate::transport::{SyncPipe, TransportError};
 
+/// How long a row that is damaged here is waited for, while it is mended from another member.
+const MEND_MAX: Duration = Duration::from_secs(5);
+
 /// Why the leader's side ended early.
 #[derive(Debug, Error)]
 enum ServeError {
@@ -61,7 +64,7 @@ impl Source for Shared {
     }
 
     fn rows(&self, id: TreeId, keys: &[Key]) -> Result<Vec<Row>, ViewError> {
-        self.0.rows(id, keys)
+        self.0.rows_or_wait(id, keys, MEND_MAX)
     }
 }
 

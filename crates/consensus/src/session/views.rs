@@ -26,8 +26,8 @@ struct Open {
 }
 
 /// Keeps a view open.
-pub(super) struct Lease {
-    pub(super) token: u64,
+pub(crate) struct Lease {
+    pub(crate) token: u64,
     closed: CancellationToken,
     views: Arc<Views>,
 }
@@ -43,7 +43,7 @@ impl Views {
     }
 
     /// Opens a view for one follower.
-    pub(super) fn open(self: &Arc<Self>, view: Arc<FrozenView>, target: NodeId) -> Lease {
+    pub(crate) fn open(self: &Arc<Self>, view: Arc<FrozenView>, target: NodeId) -> Lease {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let closed = CancellationToken::new();
         self.behind.lock().insert(target, view.applied().index());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 use serde::Deserialize;
 
-use super::{Config, LogFormat};
+use super::{Config, LogFormat, OnDamage};
 
 /// Arguments of `pando serve`.
 #[derive(Clone, Debug, Default, Args)]
@@ -124,6 +124,11 @@ pub struct Settings {
     /// How many MiB of the stored state are read again and checked per second, to find rot; 0 reads none [default: 8]
     #[arg(long, env = "PANDO_SCRUB_MIB_PER_SECOND", value_name = "MIB")]
     pub scrub_mib_per_second: Option<u64>,
+
+    /// What to do at start when the stored state is damaged: repair gets it anew from another member, refuse ends the
+    /// process [default: repair]
+    #[arg(long, env = "PANDO_ON_DAMAGE", value_name = "WHAT")]
+    pub on_damage: Option<OnDamage>,
 }
 
 fn set<T>(to: &mut T, from: Option<T>) {
@@ -160,6 +165,7 @@ impl Settings {
             sync_mib_per_second,
             syncs_outgoing_max,
             scrub_mib_per_second,
+            on_damage,
         } = self;
         set(&mut config.data_dir, data_dir);
         set(&mut config.node_id, node_id.map(Some));
@@ -184,5 +190,6 @@ impl Settings {
         set(&mut config.sync_mib_per_second, sync_mib_per_second);
         set(&mut config.syncs_outgoing_max, syncs_outgoing_max);
         set(&mut config.scrub_mib_per_second, scrub_mib_per_second);
+        set(&mut config.on_damage, on_damage);
     }
 }

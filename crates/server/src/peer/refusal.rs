@@ -43,6 +43,7 @@ pub(super) fn rpc_to_wire(rpc: PeerRpc) -> WireRpc {
         PeerRpc::Elect => WireRpc::Elect,
         PeerRpc::Report => WireRpc::Report,
         PeerRpc::Rows => WireRpc::Rows,
+        PeerRpc::View => WireRpc::View,
     }
 }
 
