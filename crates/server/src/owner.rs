@@ -33,6 +33,17 @@ pub(crate) enum OwnerError {
     Lost,
 }
 
+impl OwnerError {
+    /// Whether a store that is this node's own can say so, having lost what it held.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_damage(),
+            Self::Record(_) | Self::Lost => true,
+            Self::OtherInstance { .. } => false,
+        }
+    }
+}
+
 /// Makes sure that the store belongs to this instance. A store in which there is nothing becomes its own, unless the
 /// node is a member of a cluster: then it had one before. Blocks.
 pub(crate) fn claim(store: &dyn KvStore, instance: Uuid, member: bool) -> Result<(), OwnerError> {

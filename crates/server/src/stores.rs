@@ -19,7 +19,8 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, OnDamage};
 use crate::identity::Identity;
-use crate::{owner, peers};
+use crate::owner::{self, OwnerError};
+use crate::peers;
 
 /// The page cache of the log store. Entries are read soon after they are written, or in order.
 const LOG_CACHE_BYTES: u64 = 16 << 20;
@@ -59,7 +60,8 @@ impl Stores {
     pub(crate) fn open(config: &Config, identity: &Identity) -> anyhow::Result<Self> {
         let data_dir = config.data_dir.clone();
         let log: Arc<dyn KvStore> = Arc::new(open_store(&data_dir.join(LOG), LOG_CACHE_BYTES)?);
-        claim(&data_dir, LOG, log.as_ref(), identity, member(identity))?;
+        owner::claim(log.as_ref(), identity.instance(), member(identity))
+            .map_err(|error| disowned(&data_dir, LOG, error))?;
         let purged = pando_consensus::purged_index(log.as_ref(), GroupId::CATALOGUE)
             .with_context(|| lost(&data_dir))?;
         let stores = |replica: Replica, repair| Self {
@@ -149,6 +151,7 @@ fn open_replica(
     let options = SledOptions {
         cache_bytes: config.storage_cache_mib << 20,
     };
+    let existed = SledStore::exists(&path);
     // What it loses while it runs, the scrubber misses and gets from other members.
     let store = match SledStore::open(&path, options) {
         Ok(store) => store.rebuilding(),
@@ -159,7 +162,18 @@ fn open_replica(
         }
     };
     let known = member(identity) && !repairing;
-    claim(data_dir, DATA, &store, identity, known)?;
+    match owner::claim(&store, identity.instance(), known) {
+        Ok(()) => {}
+        // The store is the one it had, but it has lost what it held. One that was not there at all is another matter: it
+        // may be a volume that is not mounted.
+        Err(error) if error.is_damage() && existed => {
+            return Err(Unopened::Damaged(format!(
+                "store {}: {error}",
+                path.display()
+            )));
+        }
+        Err(error) => return Err(disowned(data_dir, DATA, error).into()),
+    }
     let options = ReplicaOptions {
         overlay_bytes_max: config.sync_overlay_mib_max << 20,
         ..ReplicaOptions::default()
@@ -179,16 +193,11 @@ fn open_replica(
     Ok(replica)
 }
 
-fn claim(
-    data_dir: &Path,
-    name: &str,
-    store: &dyn KvStore,
-    identity: &Identity,
-    known: bool,
-) -> Result<(), anyhow::Error> {
-    owner::claim(store, identity.instance(), known)
-        .with_context(|| format!("store {}", data_dir.join(name).display()))
-        .with_context(|| lost(data_dir))
+/// That a store is not this node's.
+fn disowned(data_dir: &Path, name: &str, error: OwnerError) -> anyhow::Error {
+    anyhow::Error::new(error)
+        .context(format!("store {}", data_dir.join(name).display()))
+        .context(lost(data_dir))
 }
 
 fn open_store(path: &Path, cache_bytes: u64) -> anyhow::Result<SledStore> {

@@ -142,6 +142,12 @@ impl SledStore {
         })
     }
 
+    /// Whether there is a store in a directory, whatever it holds.
+    #[must_use]
+    pub fn exists(path: &Path) -> bool {
+        Place::current(path).map_or(true, |place| place.path(path).join(SETTINGS_FILE).exists())
+    }
+
     /// From now on, a page that cannot be read makes the store rebuild itself without the records of that page.
     /// Only for a store whose owner notices that records are gone ([`KvStore::health`]) and can get them elsewhere.
     #[must_use]
