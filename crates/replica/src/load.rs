@@ -115,7 +115,8 @@ impl Replica {
         row: &Row,
         leaf: Leaf,
     ) -> Result<(), ReplicaError> {
-        if !self.loading.unloaded.lock().contains(&at) {
+        // Noted as unloaded or not: it may have been gone when its page was read.
+        if self.loading.is_finished() {
             return Ok(());
         }
         {
@@ -177,7 +178,27 @@ impl Replica {
                 self.loading.done.fetch_add(done, Ordering::Relaxed);
             }
             Ok(())
-        })
+        })?;
+        self.note_missing(tree)
+    }
+
+    /// Notes the rows of which not even the digest is there any more: the store was rebuilt since the trees were opened.
+    fn note_missing(&self, id: TreeId) -> Result<(), ReplicaError> {
+        if self.store.health().rebuilds == 0 {
+            return Ok(());
+        }
+        let tree = {
+            let state = self.state.read();
+            state.collections.get(&id).map(|c| c.tree.clone())
+        };
+        for (key, leaf) in tree.iter().flatten() {
+            let at = RowAddress::new(id, key);
+            if !self.is_stored(at, &leaf.digest)? {
+                self.loading.unloaded.lock().insert(at);
+                self.damage.mark(at);
+            }
+        }
+        Ok(())
     }
 
     /// Sends the points of a range of keys in pages, then nothing more; or an error, then nothing more.

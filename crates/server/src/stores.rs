@@ -15,6 +15,7 @@ use pando_consensus::{NodeOptions, Repair, Transport};
 use pando_model::GroupId;
 use pando_replica::{Replica, ReplicaOptions};
 use pando_storage::{KvStore, SledOptions, SledStore};
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, OnDamage};
@@ -40,6 +41,8 @@ const ASIDE_PREFIX: &str = "data.damaged-";
 pub(crate) struct Stores {
     pub(crate) log: Arc<dyn KvStore>,
     pub(crate) replica: Arc<Replica>,
+    /// Loads the replica's points.
+    pub(crate) loading: Option<JoinHandle<anyhow::Result<()>>>,
     /// How far the state must be got from another member, if it was lost.
     repair: Option<u64>,
     data_dir: PathBuf,
@@ -64,11 +67,20 @@ impl Stores {
             .map_err(|error| disowned(&data_dir, LOG, error))?;
         let purged = pando_consensus::purged_index(log.as_ref(), GroupId::CATALOGUE)
             .with_context(|| lost(&data_dir))?;
-        let stores = |replica: Replica, repair| Self {
-            log: Arc::clone(&log),
-            replica: Arc::new(replica),
-            repair,
-            data_dir: data_dir.clone(),
+        let stores = |replica: Replica, repair: Option<u64>| {
+            let replica = Arc::new(replica);
+            // Consensus starts meanwhile; it may wait for this, so this must not wait for it.
+            let loading = repair.is_none().then(|| {
+                let (replica, lost) = (Arc::clone(&replica), lost(&data_dir));
+                tokio::task::spawn_blocking(move || replica.load().context(lost))
+            });
+            Self {
+                log: Arc::clone(&log),
+                replica,
+                loading,
+                repair,
+                data_dir: data_dir.clone(),
+            }
         };
         let repairing = data_dir.join(MARKER).exists();
         let others = peers::read(&data_dir);
@@ -178,7 +190,14 @@ fn open_replica(
         overlay_bytes_max: config.sync_overlay_mib_max << 20,
         ..ReplicaOptions::default()
     };
-    let replica = match Replica::open(Arc::new(store), options, purged) {
+    let store = Arc::new(store);
+    // A repair installs at once, for which all that is here must be loaded.
+    let opened = if repairing {
+        Replica::open(store, options, purged)
+    } else {
+        Replica::open_trees(store, options, purged)
+    };
+    let replica = match opened {
         Ok(replica) => replica,
         Err(error) if error.is_damage() => return Err(Unopened::Damaged(error.to_string())),
         Err(error) => return Err(anyhow::Error::new(error).context(lost(data_dir)).into()),
