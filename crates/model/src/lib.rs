@@ -27,7 +27,7 @@ pub use error::{InvalidInput, ReadError, WriteError};
 pub use filter::{Condition, Filter, FilterParseError, Range};
 pub use ids::{ClusterId, GroupId, LogPosition, NodeId, RequestId};
 pub use name::{CollectionName, VectorName};
-pub use outcome::{CheckReport, Effect, WriteResult};
+pub use outcome::{CheckReport, CollectionRoot, Effect, WriteResult};
 pub use payload::{EncodedPayload, Payload};
 pub use point_id::PointId;
 pub use query::{

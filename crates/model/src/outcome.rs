@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::WriteError;
+use crate::name::CollectionName;
 use crate::point_id::PointId;
 use crate::row::TreeId;
 
@@ -41,4 +42,21 @@ pub struct CheckReport {
     pub points: u64,
     /// Their canonical bytes.
     pub bytes: u64,
+    /// Root of the system tree.
+    pub system: [u8; 32],
+    /// Roots of the collections, by name.
+    pub collections: Vec<CollectionRoot>,
+}
+
+/// A collection's root at one log index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectionRoot {
+    /// Its name.
+    pub name: CollectionName,
+    /// Its tree.
+    pub tree: TreeId,
+    /// Its root.
+    pub root: [u8; 32],
+    /// Its points.
+    pub points: u64,
 }

@@ -16,6 +16,7 @@
 mod applied;
 mod apply;
 mod catalogue;
+mod check;
 mod collection;
 mod commit;
 mod damage;
@@ -42,6 +43,7 @@ mod times;
 mod view;
 
 pub use applied::{Applied, ApplyEntry, ApplyPayload, decode_meta};
+pub use check::{Checked, FrozenLeaf, FrozenNode, LookRefused, PREFIXES_PER_LOOK_MAX};
 pub use error::ReplicaError;
 pub use estimate::DeltaEstimate;
 pub use install::Installed;

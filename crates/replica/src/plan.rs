@@ -10,12 +10,13 @@ use std::sync::Arc;
 use pando_merkle::{Key, Leaf};
 use pando_model::limits::{COLLECTIONS_MAX, REQUEST_IDS_REMEMBERED};
 use pando_model::{
-    CheckReport, CollectionName, Command, Definition, Effect, PointId, Proposal, Record, Row,
+    CollectionName, Command, Definition, Effect, PointId, Proposal, Record, Row,
     Stamp, TreeId, WriteError, WriteResult,
 };
 use pando_storage::{KvStore, Rows};
 
 use crate::applied::{ApplyEntry, ApplyPayload};
+use crate::check::Checks;
 use crate::error::ReplicaError;
 use crate::reply::Reply;
 use crate::state::State;
@@ -36,7 +37,8 @@ pub(crate) struct Changes {
     pub(crate) stamp: Stamp,
     pub(crate) system: Vec<SystemChange>,
     pub(crate) points: Option<(TreeId, Vec<PointChange>)>,
-    pub(crate) check: Option<CheckReport>,
+    /// The checks afterwards, for the entry that is one.
+    pub(crate) check: Option<Checks>,
 }
 
 /// A change of one row of the system tree.
@@ -281,18 +283,11 @@ impl Planner<'_> {
         })
     }
 
-    /// The state is reported as it was before this entry, which changes nothing but the applied index.
+    /// The state is reported, and kept, as it was before this entry, which changes nothing but the applied index.
     fn check(&self) -> (Effect, Changes) {
-        let (points, bytes) = self.state.totals();
-        let root = self.state.applied.root.0;
-        let report = CheckReport {
-            index: self.index,
-            root,
-            points,
-            bytes,
-        };
+        let (report, checks) = Checks::with(self.state, self.index);
         let changes = Changes {
-            check: Some(report.clone()),
+            check: Some(checks),
             ..Changes::default()
         };
         (Effect::Checked(report), changes)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pando_merkle::Digest;
-use pando_model::{CheckReport, ReadError, RequestId, TreeId};
+use pando_model::{ReadError, RequestId, TreeId};
 use pando_storage::{KvStore, OverlayId, Rows};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
@@ -106,11 +106,6 @@ impl Replica {
     /// The replica root.
     pub fn root(&self) -> Digest {
         self.latest.read().root
-    }
-
-    /// The root reported by the last consistency check applied here.
-    pub fn last_check(&self) -> Option<CheckReport> {
-        self.state.read().last_check.clone()
     }
 
     /// The time a part of the work has taken since the replica was opened.

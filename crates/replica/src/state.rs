@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use pando_merkle::{Digest, Tree, replica_root};
-use pando_model::{CheckReport, CollectionName, ReadError, TreeId};
+use pando_model::{CollectionName, ReadError, TreeId};
 
 use crate::applied::Applied;
 use crate::catalogue::Catalogue;
+use crate::check::Checks;
 use crate::collection::Collection;
 
 /// A replica's state in memory.
@@ -15,7 +16,8 @@ pub(crate) struct State {
     pub(crate) catalogue: Catalogue,
     pub(crate) system: Tree,
     pub(crate) collections: BTreeMap<TreeId, Collection>,
-    pub(crate) last_check: Option<CheckReport>,
+    /// The last consistency checks.
+    pub(crate) last_check: Option<Checks>,
 }
 
 impl State {

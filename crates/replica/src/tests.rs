@@ -6,6 +6,7 @@ mod script;
 mod apply;
 mod bounded;
 mod catch_up;
+mod check;
 mod concurrency;
 mod crash;
 mod determinism;

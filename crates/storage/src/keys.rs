@@ -75,6 +75,7 @@ pub(crate) mod kind {
     pub(crate) const COMMITTED: u8 = 17;
     pub(crate) const PURGED: u8 = 18;
     pub(crate) const ENTRY: u8 = 19;
+    pub(crate) const QUARANTINE: u8 = 20;
 }
 
 /// A key of the catalogue, without its group. Key and value layouts are on the variants; `group u32 | kind u8`
@@ -105,6 +106,8 @@ pub enum StoredKey {
     Purged,
     /// Log store, kind 19. Key: `index u64 | chunk u16`. Value: a piece of the entry, see [`crate::EntryLog`].
     Entry(u64, u16),
+    /// Log store, kind 20. Key: nothing more. Value: why the state must not be used (versioned; consensus's type).
+    Quarantine,
 }
 
 const HEAD_BYTES: usize = 5;
@@ -129,7 +132,8 @@ impl StoredKey {
             | Self::Owner
             | Self::Vote
             | Self::Committed
-            | Self::Purged => {}
+            | Self::Purged
+            | Self::Quarantine => {}
             Self::Digest(at) => push_address(&mut bytes, at),
             Self::Content(at, tag, chunk) => {
                 push_address(&mut bytes, at);
@@ -182,6 +186,7 @@ impl StoredKey {
             | Self::Vote
             | Self::Committed
             | Self::Purged
+            | Self::Quarantine
             | Self::Entry(..) => None,
         }
     }
@@ -198,6 +203,7 @@ impl StoredKey {
             Self::Vote => kind::VOTE,
             Self::Committed => kind::COMMITTED,
             Self::Purged => kind::PURGED,
+            Self::Quarantine => kind::QUARANTINE,
             Self::Entry(..) => kind::ENTRY,
         }
     }
@@ -212,7 +218,8 @@ fn length_of(kind: u8) -> Option<usize> {
         | kind::OWNER
         | kind::VOTE
         | kind::COMMITTED
-        | kind::PURGED => 0,
+        | kind::PURGED
+        | kind::QUARANTINE => 0,
         kind::DIGEST => ADDRESS_BYTES,
         kind::CONTENT => ADDRESS_BYTES + TAG_BYTES + CHUNK_BYTES,
         kind::OVERLAY_HEAD => OVERLAY_BYTES + ADDRESS_BYTES,
@@ -279,6 +286,7 @@ impl Fields<'_> {
             kind::VOTE => StoredKey::Vote,
             kind::COMMITTED => StoredKey::Committed,
             kind::PURGED => StoredKey::Purged,
+            kind::QUARANTINE => StoredKey::Quarantine,
             kind::ENTRY => StoredKey::Entry(self.take().map(u64::from_be_bytes)?, self.chunk()?),
             _ => return None,
         };

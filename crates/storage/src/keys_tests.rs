@@ -19,6 +19,7 @@ fn any_key() -> impl Strategy<Value = StoredKey> {
         Just(StoredKey::Vote),
         Just(StoredKey::Committed),
         Just(StoredKey::Purged),
+        Just(StoredKey::Quarantine),
         address.clone().prop_map(StoredKey::Digest),
         (address.clone(), any::<u64>(), any::<u16>())
             .prop_map(|(at, tag, chunk)| StoredKey::Content(at, tag, chunk)),
@@ -34,7 +35,7 @@ fn layouts_are_fixed() {
     let overlay = OverlayId(0x0a0b_0c0d);
     let group = GroupId(0x1122_3344);
     let address = [vec![1, 2, 3, 4], vec![0xaa; 16]].concat();
-    let cases: [(StoredKey, u8, Vec<u8>); 11] = [
+    let cases: [(StoredKey, u8, Vec<u8>); 12] = [
         (StoredKey::Meta, 1, vec![]),
         (StoredKey::Digest(row), 2, address.clone()),
         (
@@ -58,8 +59,9 @@ fn layouts_are_fixed() {
             19,
             vec![1, 2, 3, 4, 5, 6, 7, 8, 0, 9],
         ),
+        (StoredKey::Quarantine, 20, vec![]),
     ];
-    let lengths = [5, 25, 35, 29, 5, 5, 5, 5, 5, 5, 15];
+    let lengths = [5, 25, 35, 29, 5, 5, 5, 5, 5, 5, 15, 5];
     for ((key, kind, fields), length) in cases.into_iter().zip(lengths) {
         let expected = [&[0x11, 0x22, 0x33, 0x44, kind], &*fields].concat();
         let encoded = key.encode(group);
