@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "pando/v1/types.proto",
     "pando/v1/collections.proto",
     "pando/v1/points.proto",
     "pando/v1/search.proto",
     "pando/v1/admin.proto",
+    "pando/v1/diff.proto",
     "pando/cluster/v1/peer.proto",
 ];
 

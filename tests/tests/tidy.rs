@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["model", "proto"]),
-    ("cli", &["client", "server", "model"]),
+    ("cli", &["client", "server", "model", "merkle"]),
 ];
 
 /// Dependencies that only some crates may name, so that they can be replaced there.

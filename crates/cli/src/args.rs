@@ -5,7 +5,7 @@ use pando_server::ServeArgs;
 
 #[cfg(target_os = "linux")]
 use crate::commands::bench;
-use crate::commands::{cluster, collection, export, health, import, points, search};
+use crate::commands::{cluster, collection, diff, export, health, import, points, search};
 use crate::output::Format;
 use crate::{demo, exit, parse};
 
@@ -71,6 +71,8 @@ pub(crate) enum Task {
     Delete(points::DeleteArgs),
     /// Count points
     Count(points::CountArgs),
+    /// Say which points differ between two nodes, or a node and an export; exit code 1 if any do
+    Diff(diff::DiffArgs),
     /// Run a cluster of three on real data: search, kill one, catch up by Merkle delta, verify
     Demo(demo::DemoArgs),
     /// Measure how replicas catch up

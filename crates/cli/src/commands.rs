@@ -4,6 +4,7 @@
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod collection;
+pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod health;
 pub(crate) mod import;

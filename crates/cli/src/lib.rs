@@ -26,7 +26,7 @@ use clap::Parser as _;
 use args::{Cli, Command, Task};
 #[cfg(target_os = "linux")]
 use commands::bench;
-use commands::{cluster, collection, export, health, import, points, search, serve};
+use commands::{cluster, collection, diff, export, health, import, points, search, serve};
 use context::Context;
 use exit::{Exit, Interrupted};
 
@@ -93,6 +93,7 @@ async fn perform(context: &Context, task: Task) -> anyhow::Result<()> {
         Task::Get(args) => points::get(context, args).await,
         Task::Delete(args) => points::delete(context, args).await,
         Task::Count(args) => points::count(context, args).await,
+        Task::Diff(args) => diff::run(context, args).await,
         Task::Demo(args) => demo::run(context, args).await,
         #[cfg(target_os = "linux")]
         Task::Bench(command) => bench::run(context, command).await,

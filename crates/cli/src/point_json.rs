@@ -61,7 +61,7 @@ impl<'a> From<&'a Hit> for PointJson<'a> {
 }
 
 impl<'a> PointJson<'a> {
-    /// With when it was last written.
+    /// With its version: when it was last written.
     pub(crate) fn with_version(point: &'a StoredPoint) -> Self {
         Self {
             version: Some(point.version.to_string()),

@@ -14,7 +14,7 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 use pando_model::{Payload, Point, PointId, VectorName};
 
-pub(crate) use jsonl::values;
+pub(crate) use jsonl::{exported, values};
 pub(crate) use npy::integers;
 
 use crate::exit::BadInput;

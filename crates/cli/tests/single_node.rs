@@ -169,7 +169,17 @@ fn points_go_in_are_found_and_come_out_again() {
         "--out",
         again.to_str().expect("a plain path"),
     ]);
-    let read = |path: &Path| fs::read_to_string(path).expect("readable");
+    // All is the same but when it was written.
+    let read = |path: &Path| -> Vec<Value> {
+        let text = fs::read_to_string(path).expect("readable");
+        let point = |line| {
+            let mut point: Value = serde_json::from_str(line).expect("JSON");
+            let version = point.as_object_mut().and_then(|p| p.remove("version"));
+            assert!(version.is_some(), "an export says when: {line}");
+            point
+        };
+        text.lines().map(point).collect()
+    };
     assert_eq!(read(Path::new(out)), read(&again));
 
     // Answers that are no have code 1; deleting what is gone is none.
@@ -216,4 +226,113 @@ fn a_node_that_waits_is_alive_but_not_ready_until_it_is_initialised() {
         1,
         "no such member"
     );
+}
+
+/// A diff as a script reads it: its exit code and its one collection.
+fn diff(node: &Node, args: &[&str]) -> (i32, Value) {
+    let args = [&["diff"], args, &["--output", "json"]].concat();
+    let (code, text) = node.ask(&args);
+    (
+        code,
+        serde_json::from_str(&text).expect("one JSON document"),
+    )
+}
+
+#[test]
+fn a_node_and_its_export_are_equal_until_points_change() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = Node::start(&dir.path().join("data"), "true");
+    assert_eq!(
+        node.ask(&["collection", "create", "words", "--dim", "2"]).0,
+        0
+    );
+    let line = |id: u64, x: f64| {
+        format!(
+            "{{\"id\": {id}, \"vector\": [{x}, 0.3], \"payload\": {{\"n\": {id}, \"x\": 1.0}}}}\n"
+        )
+    };
+    let points: String = (0..500).map(|id| line(id, 0.1 + id as f64)).collect();
+    let file = write(dir.path(), "points.jsonl", &points);
+    assert_eq!(node.ask(&["import", "words", "--vectors", &file]).0, 0);
+    let export = dir.path().join("out.jsonl");
+    let export = export.to_str().expect("a plain path");
+    assert_eq!(node.ask(&["export", "words", "--out", export]).0, 0);
+    let (code, found) = diff(&node, &["words", "--export", export]);
+    assert_eq!((code, &found["equal"]), (0, &true.into()), "{found}");
+
+    // Without versions, as an older release wrote it, the content is compared.
+    let text = fs::read_to_string(export).expect("the export");
+    assert!(text.contains("\"version\":"), "{text}");
+    let without: String = text
+        .lines()
+        .map(|line| {
+            let mut point: Value = serde_json::from_str(line).expect("JSON");
+            point.as_object_mut().expect("a point").remove("version");
+            format!("{point}\n")
+        })
+        .collect();
+    let old = write(dir.path(), "old.jsonl", &without);
+    let (code, found) = diff(&node, &["words", "--export", &old]);
+    assert_eq!((code, &found["equal"]), (0, &true.into()), "{found}");
+    let note = found["note"].as_str().expect("it says so");
+    assert!(
+        note.contains("500") && note.contains("no version"),
+        "{note}"
+    );
+
+    // One point is changed, one goes, one comes.
+    let change = write(
+        dir.path(),
+        "change.jsonl",
+        &(line(7, -5.0) + &line(900, 1.0)),
+    );
+    assert_eq!(node.ask(&["import", "words", "--vectors", &change]).0, 0);
+    assert_eq!(node.ask(&["delete", "words", "--id", "9"]).0, 0);
+    for file in [export, &old] {
+        let (code, found) = diff(&node, &["words", "--export", file, "--ids"]);
+        assert_eq!((code, &found["equal"]), (1, &false.into()), "{found}");
+        let words = &found["collections"][0];
+        let ids: Vec<_> = words["ids"].as_array().expect("ids").iter().collect();
+        let ids: Vec<_> = ids.iter().map(|f| (&f["id"], &f["on"])).collect();
+        let expected = [("7", "both"), ("9", "b"), ("900", "a")];
+        let expected = expected.map(|(id, on)| (Value::from(id), Value::from(on)));
+        let expected: Vec<_> = expected.iter().map(|(id, on)| (id, on)).collect();
+        assert_eq!(ids, expected, "{found}");
+    }
+    let (code, text) = node.ask(&["diff", "words", "--export", export, "--summary"]);
+    assert_eq!(code, 1);
+    assert!(
+        text.contains("3 points differ") && !text.contains("900"),
+        "{text}"
+    );
+    assert_eq!(node.ask(&["diff", "none", "--export", export]).0, 1);
+    assert_eq!(node.ask(&["diff", "words"]).0, 2, "with what?");
+}
+
+#[test]
+fn two_members_are_compared_at_one_log_index() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [first, second] = ["a", "b"].map(|name| Node::start(&dir.path().join(name), "false"));
+    assert_eq!(first.ask(&["cluster", "init", "--join", &second.api]).0, 0);
+    assert_eq!(
+        first
+            .ask(&["collection", "create", "words", "--dim", "2"])
+            .0,
+        0
+    );
+    let points = "{\"id\": 1, \"vector\": [1.0, 0.0]}\n";
+    let file = write(dir.path(), "points.jsonl", points);
+    assert_eq!(second.ask(&["import", "words", "--vectors", &file]).0, 0);
+    let nodes = ["--a", &first.api, "--b", &second.api];
+    let (code, found) = diff(&first, &nodes);
+    assert_eq!((code, &found["equal"]), (0, &true.into()), "{found}");
+    assert_eq!(found["collections"][0]["points_b"], 1);
+    let (code, found) = diff(&first, &[&["words"], &nodes[..]].concat());
+    assert_eq!((code, &found["equal"]), (0, &true.into()), "{found}");
+    let other = Node::start(&dir.path().join("c"), "true");
+    let foreign = first.ask(&["diff", "--a", &first.api, "--b", &other.api]);
+    assert_eq!(foreign.0, 2, "another cluster's log is another log");
+    let verified = first.json(&["cluster", "verify"]);
+    assert_eq!(verified["verdict"], "equal");
+    assert_eq!(verified["nodes"][1]["collections"][0]["name"], "words");
 }

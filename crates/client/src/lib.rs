@@ -40,6 +40,7 @@ mod bulk;
 mod call;
 mod cluster;
 mod collections;
+mod diff;
 mod endpoints;
 mod error;
 mod points;
@@ -54,11 +55,13 @@ pub use builder::{Pando, PandoBuilder};
 pub use bulk::{BulkError, BulkOptions, Progress};
 pub use cluster::{AddedNode, FormedCluster, FrozenSnapshot};
 pub use collections::Created;
+pub use diff::{FrozenLeaf, FrozenNode, FrozenState, FrozenTree};
 pub use error::{ClientError, ErrorKind, LeaderHint};
 pub use pando_model as model;
 pub use pando_model::Consistency;
 pub use pando_proto::{
-    CatchUp, CatchUpPath, CatchUpWhy, ClusterStatus, LastCatchUp, LogKept, NodeReport, NodeState,
-    NodeStatus, ReplicaRoot, Role, Scrub, SyncProgress, VerifyReport,
+    CatchUp, CatchUpPath, CatchUpWhy, ClusterStatus, CollectionRoot, LastCatchUp, LogKept,
+    NodeReport, NodeState, NodeStatus, Quarantined, ReplicaRoot, Role, Scrub, SyncProgress,
+    Verdict, Verified, VerifyReport,
 };
 pub use points::Written;

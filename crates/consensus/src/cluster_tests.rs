@@ -6,3 +6,4 @@ mod harness;
 mod membership;
 mod policy;
 mod rot;
+mod trust;

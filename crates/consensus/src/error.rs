@@ -109,6 +109,14 @@ pub enum ReadFailure {
     /// The node cannot read any more.
     #[error("the node has stopped: {0}")]
     Stopped(String),
+    /// This node's state was found wrong.
+    #[error("this node is quarantined: {reason}; ask another node")]
+    Quarantined {
+        /// The log index of the check that found it.
+        index: u64,
+        /// What was found, and what is done about it.
+        reason: String,
+    },
 }
 
 /// Why an administrative request failed.

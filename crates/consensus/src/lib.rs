@@ -13,6 +13,7 @@ mod address;
 mod catch_up;
 mod clock;
 mod error;
+mod evidence;
 mod log_book;
 mod log_bound;
 mod log_policy;
@@ -29,7 +30,9 @@ mod status;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transport;
+mod trust;
 mod types;
+mod verdict;
 mod wire;
 
 #[cfg(test)]
@@ -50,7 +53,8 @@ pub use options::{NodeOptions, OptionsError};
 pub use session::Repair;
 pub use status::{
     CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, ScrubStatus, SyncFigures,
-    SyncStatus, VerifyReport,
+    SyncStatus, TrustStatus, Verified, VerifyReport,
 };
 pub use transport::{PeerRpc, RefusalCode, SyncPipe, Transport, TransportError};
+pub use verdict::Verdict;
 pub use wire::WireError;

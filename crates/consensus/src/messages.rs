@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use pando_model::{CheckReport, Command, Effect, NodeId, RequestId};
+use pando_merkle::Prefix;
+use pando_model::{CheckReport, Command, Effect, NodeId, RequestId, TreeId};
+use pando_replica::{FrozenNode, LookRefused};
 use serde::{Deserialize, Serialize};
 
 use crate::address::NodeAddress;
 use crate::error::{AdminFailure, ReadFailure, WriteFailure};
+use crate::status::VerifyReport;
 
 /// What a write came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,10 +31,13 @@ pub(crate) enum LeaderRequest {
     },
     /// Answered with a [`ChangeReply`].
     Change { change: Change, within: Duration },
+    /// Compares all members; answered with a [`VerifyReply`].
+    Verify { within: Duration },
 }
 
 pub(crate) type WriteReply = Result<Receipt, WriteFailure>;
 pub(crate) type ChangeReply = Result<(), AdminFailure>;
+pub(crate) type VerifyReply = Result<VerifyReport, WriteFailure>;
 
 /// A change of the membership or the leadership.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,3 +63,21 @@ pub(crate) struct ReportRequest {
 
 /// Answer to [`crate::PeerRpc::Report`]; `None` for a sign of life.
 pub(crate) type ReportReply = Result<Option<CheckReport>, String>;
+
+/// Body of [`crate::PeerRpc::Trust`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum TrustRequest {
+    /// The leader to a member: your root at this index is not that of the majority. Answered with nothing.
+    Quarantine { index: u64, majority: [u8; 32] },
+    /// A member to the leader: what did your tree have at the check of this index? Answered with a [`LookReply`].
+    Look {
+        index: u64,
+        tree: TreeId,
+        prefixes: Vec<Prefix>,
+    },
+    /// A member to the leader: offer me a state that replaces mine. Answered with nothing, as soon as that is begun.
+    Repair,
+}
+
+/// Answer to [`TrustRequest::Look`].
+pub(crate) type LookReply = Result<Vec<FrozenNode>, LookRefused>;

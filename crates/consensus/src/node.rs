@@ -4,10 +4,13 @@
 //! leaders, the bound on the log. Any node takes any request; what only the leader can do is forwarded to it.
 
 mod admin;
+mod differences;
 mod give;
 mod handle;
+mod quarantine;
 mod read;
 mod report;
+mod schedule;
 mod transfer;
 mod verify;
 mod write;
@@ -39,6 +42,7 @@ use crate::scrub::{ScrubFigures, Scrubber};
 use crate::session::{Incoming, Outgoing, Progress, Views};
 use crate::state_machine::StateMachine;
 use crate::transport::{SyncPipe, Transport};
+use crate::trust::Trust;
 use crate::types::{Raft, RaftMetrics};
 
 /// A node while nothing changes looks for a leader again after this long.
@@ -70,6 +74,7 @@ pub struct Node {
     incoming: Arc<Incoming>,
     pub(crate) progress: Arc<Progress>,
     scrub: Arc<ScrubFigures>,
+    trust: Arc<Trust>,
     writes: Semaphore,
     /// Definitions by tree. Trees are never reused and a definition never changes, so none is ever out of date.
     definitions: Mutex<BTreeMap<TreeId, Arc<Definition>>>,
@@ -123,9 +128,10 @@ impl Node {
         let opening = tokio::task::spawn_blocking(move || {
             // What is applied may be what the last process had not yet made durable; openraft counts on it.
             state.make_durable()?;
-            Ok::<_, StartError>(LogStore::open(log, group, id)?)
+            let trust = Trust::open(Arc::clone(&log), group)?;
+            Ok::<_, StartError>((LogStore::open(log, group, id)?, trust))
         });
-        let log = opening.await.map_err(|error| core(error.to_string()))??;
+        let (log, trust) = opening.await.map_err(|error| core(error.to_string()))??;
         let progress = Arc::new(Progress::default());
         let machine = StateMachine::new(Arc::clone(&replica), Arc::clone(&progress))?;
         let views = Views::new(clock.now_ms() << 20);
@@ -139,10 +145,10 @@ impl Node {
             book: Arc::clone(&book),
             pause: options.heartbeat,
         };
-        let config = options
-            .raft_config()
-            .validate()
-            .map_err(|error| core(error.to_string()))?;
+        let mut config = options.raft_config();
+        // A state that is wrong must not lead.
+        config.enable_elect = !trust.is_quarantined();
+        let config = config.validate().map_err(|error| core(error.to_string()))?;
         let raft = Raft::new(options.id, Arc::new(config), network, log.clone(), machine)
             .await
             .map_err(|error| core(crate::error::chain(&error)))?;
@@ -151,6 +157,7 @@ impl Node {
             Arc::clone(&transport),
             options.clone(),
             Arc::clone(&progress),
+            Arc::clone(&trust),
         );
         let node = Arc::new(Self {
             writes: Semaphore::new(options.writes_in_flight_max),
@@ -166,6 +173,7 @@ impl Node {
             incoming,
             progress,
             scrub: Arc::default(),
+            trust,
             definitions: Mutex::default(),
             transferring: AtomicBool::new(false),
             tasks: TaskTracker::new(),
@@ -189,6 +197,7 @@ impl Node {
             figures: Arc::clone(&node.scrub),
         };
         node.tasks.spawn(scrubber.run(node.stopping.clone()));
+        node.watch_over();
         Ok(node)
     }
 
@@ -221,6 +230,10 @@ impl Node {
 
     /// Serves a follower's sync stream; the server side of [`Transport::open_sync`].
     pub async fn serve_sync(&self, from: NodeId, pipe: SyncPipe) {
+        if self.trust.is_quarantined() {
+            // Dropping the pipe ends the stream; a leader that becomes this has withdrawn its offers.
+            return;
+        }
         let serving = crate::session::serve(
             &self.views,
             from,
@@ -291,6 +304,11 @@ impl Node {
 
     pub(crate) fn options(&self) -> &NodeOptions {
         &self.options
+    }
+
+    #[cfg(test)]
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     fn is_transferring(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What can be set about a node's part in consensus. Data only; what it needs to run comes as components.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pando_model::{ClusterId, GroupId, NodeId};
@@ -54,6 +55,10 @@ pub struct NodeOptions {
     pub scrub_bytes_per_second: u64,
     /// Deadline of a membership change, the wait for a learner to catch up included.
     pub change_timeout: Duration,
+    /// How often the leader compares the roots of all members; zero: never by itself.
+    pub check_interval: Duration,
+    /// Where what differed is written down before a node is repaired; without it nothing is.
+    pub evidence_dir: Option<PathBuf>,
 }
 
 impl NodeOptions {
@@ -83,6 +88,8 @@ impl NodeOptions {
             call_timeout: Duration::from_secs(2),
             scrub_bytes_per_second: 8 << 20,
             change_timeout: Duration::from_secs(60),
+            check_interval: Duration::from_secs(600),
+            evidence_dir: None,
         }
     }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use pando_merkle::Digest;
 use pando_model::{CheckReport, NodeId};
+use serde::{Deserialize, Serialize};
 
 use crate::address::NodeAddress;
 use crate::catch_up::{CatchUpWhy, LastCatchUp};
 use crate::log_book::LogFigures;
+use crate::verdict::Verdict;
 
 /// A node's part in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +184,8 @@ pub struct NodeStatus {
     pub catch_up: CatchUpCounters,
     /// Views it serves to followers right now.
     pub views_served: usize,
+    /// What comparing members has found.
+    pub trust: TrustStatus,
     /// What re-reading the stored state has come to.
     pub scrub: ScrubStatus,
     /// What syncs cost.
@@ -213,8 +217,30 @@ pub struct ScrubStatus {
     pub rebuilding: bool,
 }
 
-/// The outcome of a comparison of all members.
+/// What comparing members has found, as far as this node knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustStatus {
+    /// Whether this node's own state was found wrong and is not mended yet.
+    pub quarantined: bool,
+    /// Members this node found to differ as leader, and comparisons without a majority, since it started.
+    pub divergences: u64,
+    /// The last comparison this node made as leader.
+    pub verified: Option<Verified>,
+}
+
+/// A comparison of all members that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The log index compared at.
+    pub index: u64,
+    /// When, in ms since the Unix epoch.
+    pub at_ms: u64,
+    /// What it came to.
+    pub verdict: Verdict,
+}
+
+/// The outcome of a comparison of all members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
     /// The log index compared at.
     pub index: u64,
@@ -222,4 +248,10 @@ pub struct VerifyReport {
     pub nodes: Vec<(NodeId, Result<CheckReport, String>)>,
     /// Whether every member reported, and all reports are the same.
     pub equal: bool,
+    /// What the reports come to.
+    pub verdict: Verdict,
+    /// The members in the minority that were told to stop serving, or why one was not told.
+    pub quarantined: Vec<(NodeId, Result<(), String>)>,
+    /// Whether the leader itself is in the minority: it hands the lead to a member of the majority first.
+    pub resigning: bool,
 }

@@ -34,6 +34,8 @@ pub enum PeerRpc {
     Rows,
     /// A member that lost its state asks for a view to repair from.
     View,
+    /// What becomes of a member whose state is wrong.
+    Trust,
 }
 
 impl PeerRpc {
@@ -48,6 +50,7 @@ impl PeerRpc {
         Self::Report,
         Self::Rows,
         Self::View,
+        Self::Trust,
     ];
 
     /// A name for logs and metrics.
@@ -63,6 +66,7 @@ impl PeerRpc {
             Self::Report => "report",
             Self::Rows => "rows",
             Self::View => "view",
+            Self::Trust => "trust",
         }
     }
 }

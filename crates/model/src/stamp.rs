@@ -1,8 +1,11 @@
 //! Versions: hybrid logical clock stamps, so that versions from different clusters can later be ordered.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::InvalidInput;
 
 /// A hybrid logical clock stamp: wall-clock milliseconds, a counter that breaks ties, and where it was made.
 ///
@@ -77,6 +80,29 @@ impl fmt::Display for Stamp {
     }
 }
 
+/// Reads what [`Stamp`] prints, `wall_ms.counter@origin`.
+impl FromStr for Stamp {
+    type Err = InvalidInput;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('.').and_then(|(wall_ms, rest)| {
+            let (counter, origin) = rest.split_once('@')?;
+            Some(Self {
+                wall_ms: wall_ms.parse().ok()?,
+                counter: counter.parse().ok()?,
+                origin: origin.parse().ok()?,
+            })
+        });
+        parts.ok_or_else(|| InvalidInput::BadField {
+            field: "version".to_owned(),
+            reason: format!(
+                "{:?} is not a version such as 1700000000000.0@0",
+                text.chars().take(64).collect::<String>()
+            ),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -90,7 +116,15 @@ mod tests {
             let (a, last) = (stamp(a), stamp(b));
             prop_assert!(a.after(last) > last);
             prop_assert_eq!(Stamp::from_bytes(a.to_bytes()), a);
+            prop_assert_eq!(a.to_string().parse::<Stamp>().expect("own text"), a);
             prop_assert_eq!(a.cmp(&last), a.to_bytes().cmp(&last.to_bytes()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        for bad in ["", "5", "5.0", "5@0", "x.0@0", "5.0@", "-1.0@0"] {
+            assert!(bad.parse::<Stamp>().is_err(), "{bad}");
         }
     }
 

@@ -10,6 +10,7 @@ mod query;
 mod report;
 mod schema;
 mod value;
+mod verify;
 
 #[cfg(test)]
 pub(crate) mod strategies;

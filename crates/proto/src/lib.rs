@@ -19,8 +19,9 @@ pub use convert::{
 pub use error::DecodeError;
 pub use generated::{FILE_DESCRIPTOR_SET, cluster_v1, v1};
 pub use report::{
-    CatchUp, CatchUpPath, CatchUpWhy, ClusterStatus, LastCatchUp, LogKept, NodeReport, NodeState,
-    NodeStatus, ReplicaRoot, Role, Scrub, SyncProgress, VerifyReport,
+    CatchUp, CatchUpPath, CatchUpWhy, ClusterStatus, CollectionRoot, LastCatchUp, LogKept,
+    NodeReport, NodeState, NodeStatus, Quarantined, ReplicaRoot, Role, Scrub, SyncProgress,
+    Verdict, Verified, VerifyReport,
 };
 
 /// Largest gRPC message either side accepts, in bytes.

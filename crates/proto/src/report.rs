@@ -113,6 +113,8 @@ pub struct NodeStatus {
     pub catch_up: CatchUp,
     /// What re-reading its stored state has come to.
     pub scrub: Scrub,
+    /// The last comparison of all members it made as leader.
+    pub verified: Verified,
     /// Points in all collections.
     pub points: u64,
     /// Canonical bytes of the points.
@@ -150,6 +152,19 @@ pub struct Scrub {
     pub rebuilds: u64,
     /// Whether it is being rebuilt now.
     pub rebuilding: bool,
+}
+
+/// What comparing the members has found since the node started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Log index of the last comparison; 0 for none.
+    pub log_index: u64,
+    /// When it was, in ms since 1970; 0 for never.
+    pub at_ms: u64,
+    /// It found different roots and no majority: nothing is repaired.
+    pub no_majority: bool,
+    /// Members found to differ, and comparisons without a majority.
+    pub divergences: u64,
 }
 
 /// The log a node keeps.
@@ -277,10 +292,47 @@ pub struct VerifyReport {
     pub equal: bool,
     /// Each member's state, or why it gave none.
     pub nodes: BTreeMap<NodeId, Result<ReplicaRoot, String>>,
+    /// What the roots come to.
+    pub verdict: Verdict,
+    /// The members whose root is not the majority's.
+    pub minority: Vec<Quarantined>,
+}
+
+/// What comparing the members comes to. A majority is more than half of the voters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// All that answered have one root, and they are a majority.
+    Equal {
+        /// The root.
+        #[serde(serialize_with = "hex")]
+        root: [u8; 32],
+    },
+    /// Some members differ from the majority: they are quarantined and repaired from it.
+    Minority {
+        /// The majority's root.
+        #[serde(serialize_with = "hex")]
+        root: [u8; 32],
+    },
+    /// Members differ and none of their roots has a majority: nothing is repaired.
+    NoMajority,
+    /// Too few voters answered.
+    Unknown,
+}
+
+/// A member that differs from the majority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// Which.
+    pub node: NodeId,
+    /// Why it was not told to stop serving, if it was not.
+    pub error: Option<String>,
+    /// It leads: it hands the lead to a member of the majority, which finds it again.
+    pub resigning: bool,
 }
 
 /// A replica's state at one log index, for comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplicaRoot {
     /// Replica root.
     #[serde(serialize_with = "hex")]
@@ -289,6 +341,20 @@ pub struct ReplicaRoot {
     pub points: u64,
     /// Their canonical bytes.
     pub bytes: u64,
+    /// Roots of the collections, by name.
+    pub collections: Vec<CollectionRoot>,
+}
+
+/// A collection's root at one log index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CollectionRoot {
+    /// The collection.
+    pub name: String,
+    /// Its root.
+    #[serde(serialize_with = "hex")]
+    pub root: [u8; 32],
+    /// Its points.
+    pub points: u64,
 }
 
 fn hex<S: serde::Serializer>(root: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use pando_model::WriteResult;
 
 use crate::applied::{ApplyEntry, ApplyPayload};
+use crate::diverge::as_applied;
 use crate::error::ReplicaError;
 use crate::plan::plan;
 use crate::replica::{Replica, Writer};
@@ -29,6 +30,7 @@ impl Replica {
         writer: &mut Writer,
         entry: ApplyEntry,
     ) -> Result<WriteResult, ReplicaError> {
+        let entry = as_applied(entry);
         // Nobody else writes the state while the writer's place is taken: reading it twice is reading it once.
         let (plan, membership) = {
             let state = self.state.read();

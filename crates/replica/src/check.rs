@@ -230,9 +230,7 @@ impl Replica {
         if count > max {
             return Err(LookRefused::TooMany { count, max });
         }
-        let checked = self
-            .checked(index)
-            .ok_or(LookRefused::NotKept { index })?;
+        let checked = self.checked(index).ok_or(LookRefused::NotKept { index })?;
         let kept = checked
             .tree(tree)
             .ok_or(LookRefused::NoTree { index, tree })?;
@@ -268,27 +266,5 @@ impl Replica {
             id,
             version,
         })
-    }
-
-    /// Makes this replica differ from its peers, as if it had applied this command at the index it is at: rows, digests,
-    /// trees and root agree with each other, and with nobody else.
-    ///
-    /// # Errors
-    /// When storage fails, or nothing was applied yet.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn diverge(&self, proposal: pando_model::Proposal) -> Result<(), ReplicaError> {
-        use crate::applied::{ApplyEntry, ApplyPayload};
-        let mut writer = self.writer()?;
-        let applied = self.applied();
-        let position = applied.position.ok_or(ReplicaError::Poisoned)?;
-        let entry = ApplyEntry {
-            position,
-            payload: ApplyPayload::Command(proposal),
-        };
-        let plan = {
-            let state = self.state.read();
-            crate::plan::plan(&state, self.store.as_ref(), self.rows, &entry)?
-        };
-        self.commit(&mut writer, plan.changes, position, applied.membership)
     }
 }

@@ -20,6 +20,7 @@ mod check;
 mod collection;
 mod commit;
 mod damage;
+mod diverge;
 mod error;
 mod estimate;
 mod garbage;

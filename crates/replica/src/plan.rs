@@ -10,8 +10,8 @@ use std::sync::Arc;
 use pando_merkle::{Key, Leaf};
 use pando_model::limits::{COLLECTIONS_MAX, REQUEST_IDS_REMEMBERED};
 use pando_model::{
-    CollectionName, Command, Definition, Effect, PointId, Proposal, Record, Row,
-    Stamp, TreeId, WriteError, WriteResult,
+    CollectionName, Command, Definition, Effect, PointId, Proposal, Record, Row, Stamp, TreeId,
+    WriteError, WriteResult,
 };
 use pando_storage::{KvStore, Rows};
 

@@ -90,6 +90,8 @@ pub struct Config {
     pub scrub_mib_per_second: u64,
     /// What to do at start about a damaged state.
     pub on_damage: OnDamage,
+    /// How often the leader compares all members; 0: never by itself.
+    pub check_interval_s: u64,
 }
 
 /// What holds where nothing else is said. The only place defaults are written down.
@@ -121,6 +123,7 @@ impl Default for Config {
             syncs_outgoing_max: 2,
             scrub_mib_per_second: 8,
             on_damage: OnDamage::Repair,
+            check_interval_s: 600,
         }
     }
 }
@@ -211,6 +214,7 @@ impl Config {
             1 << 20,
         )?;
         self.check_syncs()?;
+        check_range("check_interval_s", self.check_interval_s, 0, 7 * 86_400)?;
         self.check_addresses()
     }
 

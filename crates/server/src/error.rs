@@ -246,6 +246,9 @@ impl From<ReadFailure> for ServiceError {
                 reason,
                 outcome_unknown: false,
             },
+            ReadFailure::Quarantined { .. } => Self::Read(ReadError::NotServing {
+                reason: failure.to_string(),
+            }),
         }
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use pando_consensus::{self as consensus, Node, NodeAddress};
 use pando_proto::{
     CatchUp, CatchUpPath, CatchUpWhy, LastCatchUp, LogKept, NodeState, NodeStatus, Role, Scrub,
-    SyncProgress,
+    SyncProgress, Verified,
 };
 use pando_replica::Part;
 use pando_storage::KvStore;
@@ -62,6 +62,7 @@ impl Observed for NodeView {
             sync: status.sync,
             resident_bytes,
             work,
+            trust: status.trust.clone(),
             status: NodeStatus {
                 role: role(status.role),
                 term: status.term,
@@ -79,6 +80,7 @@ impl Observed for NodeView {
                 },
                 catch_up: catch_up(status.catch_up),
                 scrub: scrub(status.scrub),
+                verified: verified(&status.trust),
                 points: stats.points,
                 point_bytes: stats.bytes,
                 disk_bytes: stats.disk_bytes + log_disk_bytes,
@@ -168,6 +170,18 @@ fn catch_up(counters: consensus::CatchUpCounters) -> CatchUp {
         resumed: counters.resumed,
         count: counters.count,
         last: counters.last.map(last_catch_up),
+    }
+}
+
+fn verified(trust: &consensus::TrustStatus) -> Verified {
+    let last = trust.verified.as_ref();
+    let no_majority =
+        |last: &consensus::Verified| matches!(last.verdict, consensus::Verdict::NoMajority { .. });
+    Verified {
+        log_index: last.map_or(0, |last| last.index),
+        at_ms: last.map_or(0, |last| last.at_ms),
+        no_majority: last.is_some_and(no_majority),
+        divergences: trust.divergences,
     }
 }
 

@@ -7,6 +7,7 @@ mod admission;
 mod api;
 mod cluster;
 mod collections;
+mod diff;
 mod points;
 mod search;
 mod server;

@@ -161,6 +161,7 @@ pub(crate) mod tests {
                 snapshot: 30,
                 purged: 30,
             },
+            verified: Default::default(),
             scrub: Scrub {
                 passes: 2,
                 damaged: 3,
@@ -208,6 +209,7 @@ pub(crate) mod tests {
             views_served: 3,
             sync: sync_figures(),
             resident_bytes: None,
+            trust: Default::default(),
         }
     }
 

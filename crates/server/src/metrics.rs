@@ -10,6 +10,7 @@ mod node;
 mod requests;
 mod scrub;
 mod sync;
+mod trust;
 mod work;
 
 use std::fmt;
@@ -33,6 +34,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: RequestMetrics,
     node: node::NodeMetrics,
+    trust: trust::TrustMetrics,
     traffic: Arc<Traffic>,
 }
 
@@ -45,10 +47,12 @@ impl Metrics {
         registry.register("build", "The program that runs", version);
         let requests = RequestMetrics::register(&mut registry);
         let node = node::NodeMetrics::register(&mut registry);
+        let trust = trust::TrustMetrics::register(&mut registry);
         Self {
             registry,
             requests,
             node,
+            trust,
             traffic,
         }
     }
@@ -63,6 +67,7 @@ impl Metrics {
     /// Never for a `String`; the format's own signature.
     pub(crate) fn render(&self, figures: &NodeFigures) -> Result<String, fmt::Error> {
         self.node.set(figures, &self.traffic);
+        self.trust.set(&figures.trust);
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

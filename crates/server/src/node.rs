@@ -153,6 +153,8 @@ fn node_options(config: &Config, identity: &Identity) -> NodeOptions {
         writes_in_flight_max: config.requests_inflight_max,
         change_timeout: ADMIN_TIMEOUT,
         scrub_bytes_per_second: config.scrub_mib_per_second << 20,
+        check_interval: Duration::from_secs(config.check_interval_s),
+        evidence_dir: Some(config.data_dir.join("evidence")),
         ..NodeOptions::new(identity.node_id())
     }
 }

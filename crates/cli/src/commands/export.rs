@@ -117,7 +117,7 @@ impl Output {
     }
 
     fn write(&mut self, point: &StoredPoint) -> io::Result<()> {
-        let json = PointJson::from(point);
+        let json = PointJson::with_version(point);
         match &mut self.lines {
             Lines::Plain(to) => writeln!(to, "{json}"),
             Lines::Gz(to) => writeln!(to, "{json}"),

@@ -1,13 +1,13 @@
 //! JSON lines: one payload, or one whole point, per line.
 //!
 //! A point is `{"id": 7, "vector": [..], "payload": {..}}`, or with `"vectors": {"name": [..]}`; `id` is an
-//! integer or a UUID and may be left out. [`crate::point_json`] writes what [`points`] reads.
+//! integer or a UUID and may be left out. `version` is what an export adds; an import ignores it. [`crate::point_json`] writes what [`points`] reads.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read as _};
 use std::path::Path;
 
-use pando_model::{Payload, Point, PointId, VectorName};
+use pando_model::{Payload, Point, PointId, Stamp, VectorName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -102,6 +102,8 @@ struct JsonPoint {
     vectors: BTreeMap<VectorName, Vec<f32>>,
     #[serde(default)]
     payload: Value,
+    /// Says when the exported point was written: a point that is imported is written anew.
+    version: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +128,25 @@ pub(super) fn points(path: &Path, defaults: Defaults) -> Result<Points> {
         total: None,
         points: Box::new(points),
     })
+}
+
+/// Opens a file that `export` wrote: its points with their versions; a file of an older release has none.
+pub(crate) fn exported(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<(Point, Option<Stamp>)>> + use<>> {
+    let name = show(path);
+    let lines = Lines::open(path, parse::<JsonPoint>)?;
+    Ok(lines.enumerate().map(move |(row, line)| {
+        let read = |mut json: JsonPoint| {
+            if json.id.is_none() {
+                return Err("it has no id, so nothing can be compared with it".to_owned());
+            }
+            let version = json.version.take().map(|text| text.parse::<Stamp>());
+            let version = version.transpose().map_err(|e| e.to_string())?;
+            Ok((point(json, 0, &Defaults::default())?, version))
+        };
+        read(line?).map_err(|reason| BadInput(format!("{name}: point {row}: {reason}")))
+    }))
 }
 
 fn point(json: JsonPoint, row: u64, defaults: &Defaults) -> std::result::Result<Point, String> {

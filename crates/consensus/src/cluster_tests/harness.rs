@@ -1,6 +1,7 @@
 //! Nodes with stores in memory, and what tests do with them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ struct Member {
 
 pub(super) struct Cluster {
     pub(super) net: Net,
+    /// Where nodes write down what differs, a directory each.
+    evidence: tempfile::TempDir,
     members: BTreeMap<NodeId, Member>,
     adjust: fn(&mut NodeOptions),
 }
@@ -46,6 +49,7 @@ impl Cluster {
     pub(super) async fn start_with(size: NodeId, adjust: fn(&mut NodeOptions)) -> Self {
         let mut cluster = Self {
             net: Net::new(),
+            evidence: tempfile::tempdir().unwrap(),
             members: BTreeMap::new(),
             adjust,
         };
@@ -62,6 +66,7 @@ impl Cluster {
 
     /// Starts a node on the stores it left, or on empty ones.
     pub(super) async fn boot(&mut self, id: NodeId) {
+        let evidence_dir = self.evidence_dir(id);
         let member = self.members.entry(id).or_insert_with(|| Member {
             log: Arc::default(),
             data: Arc::default(),
@@ -72,6 +77,8 @@ impl Cluster {
         options.election_min = Duration::from_millis(500);
         options.election_max = Duration::from_millis(1_000);
         options.change_timeout = DEADLINE;
+        options.check_interval = Duration::ZERO;
+        options.evidence_dir = Some(evidence_dir);
         (self.adjust)(&mut options);
         let purged = purged_index(member.log.as_ref(), options.group).unwrap();
         let data: Arc<dyn KvStore> = member.data.clone();
@@ -81,6 +88,10 @@ impl Cluster {
         let node = node.unwrap();
         self.net.attach(&node);
         member.node = Some(node);
+    }
+
+    pub(super) fn evidence_dir(&self, id: NodeId) -> PathBuf {
+        self.evidence.path().join(id.to_string())
     }
 
     /// Stops a node in order. What it stored stays, durable or not.

@@ -209,6 +209,10 @@ impl Node {
         self.with_membership(|membership| membership.voter_ids().any(|voter| voter == id))
     }
 
+    pub(super) fn voters(&self) -> BTreeSet<NodeId> {
+        self.with_membership(|membership| membership.voter_ids().collect())
+    }
+
     fn with_membership<T>(&self, look: impl FnOnce(&Membership) -> T) -> T {
         look(self.raft.metrics().borrow().membership_config.membership())
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::{AdminFailure, PeerError, ReadFailure, WriteFailure};
 use crate::messages::{
-    ChangeReply, LeaderRequest, ReadIndexReply, ReportReply, ReportRequest, WriteReply,
+    ChangeReply, LeaderRequest, ReadIndexReply, ReportReply, ReportRequest, VerifyReply, WriteReply,
 };
 use crate::node::Node;
 use crate::node::write::Attempt;
@@ -43,6 +43,7 @@ impl Node {
                 "this node is shutting down",
             ));
         }
+        self.check_answers(rpc)?;
         match rpc {
             PeerRpc::Append => self.handle_append(&body).await,
             PeerRpc::Vote => {
@@ -87,6 +88,7 @@ impl Node {
                 let reply = crate::scrub::answer_rows(&self.replica, request).await?;
                 Ok(wire::encode(&reply)?)
             }
+            PeerRpc::Trust => self.handle_trust(from, &body).await,
         }
     }
 
@@ -108,6 +110,16 @@ impl Node {
                     })
                 };
                 let reply: ChangeReply = changed.unwrap_or_else(not_leader);
+                Ok(wire::encode(&reply)?)
+            }
+            LeaderRequest::Verify { within } => {
+                let verified = self.verify_here(deadline(within)).await;
+                let not_leader = || {
+                    Err(WriteFailure::NotLeader {
+                        leader: self.leader(),
+                    })
+                };
+                let reply: VerifyReply = verified.unwrap_or_else(not_leader);
                 Ok(wire::encode(&reply)?)
             }
         }
@@ -132,7 +144,8 @@ impl Node {
     }
 
     async fn handle_append(&self, body: &[u8]) -> Result<Vec<u8>, PeerError> {
-        let request: AppendEntriesRequest<TypeConfig> = wire::decode(body)?;
+        let mut request: AppendEntriesRequest<TypeConfig> = wire::decode(body)?;
+        self.withhold(&mut request);
         // Entries that were committed before they came are ones this node had missed.
         let committed = request.leader_commit.index();
         let had = self.raft.metrics().borrow().last_log_index;

@@ -25,6 +25,7 @@ impl Node {
         deadline: Duration,
     ) -> Result<u64, ReadFailure> {
         let until = Instant::now() + deadline;
+        self.check_trusted()?;
         match consistency {
             Consistency::Local => Ok(self.replica.applied().index()),
             Consistency::AtLeast(index) => self.wait_applied(index, until).await,

@@ -44,6 +44,7 @@ impl Node {
             views_served: self.views.len(),
             scrub: self.scrub.status(&self.replica),
             sync: self.sync_figures(),
+            trust: self.trust.status(),
         }
     }
 
@@ -52,6 +53,10 @@ impl Node {
             reason: reason.to_owned(),
         };
         if let Some(reason) = stop_reason(metrics) {
+            return NodeState::Quarantined { reason };
+        }
+        if let Some(found) = self.trust.quarantine() {
+            let reason = found.reason();
             return NodeState::Quarantined { reason };
         }
         if let Some(running) = self.progress.running() {

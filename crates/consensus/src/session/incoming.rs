@@ -21,6 +21,7 @@ use crate::session::pull::Pull;
 use crate::session::{Accepted, Offer};
 use crate::state_machine::describe;
 use crate::transport::{RefusalCode, Transport};
+use crate::trust::Trust;
 use crate::types::{LogId, Raft, Snapshot, SnapshotHandle, Vote};
 
 /// The follower's side of snapshot offers.
@@ -29,6 +30,7 @@ pub(crate) struct Incoming {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) options: NodeOptions,
     pub(crate) progress: Arc<Progress>,
+    trust: Arc<Trust>,
     pub(crate) tasks: TaskTracker,
     /// The offer worked on, and how to cut its pull short.
     current: Mutex<Option<(Vote, CancellationToken)>>,
@@ -42,12 +44,14 @@ impl Incoming {
         transport: Arc<dyn Transport>,
         options: NodeOptions,
         progress: Arc<Progress>,
+        trust: Arc<Trust>,
     ) -> Arc<Self> {
         Arc::new(Self {
             replica,
             transport,
             options,
             progress,
+            trust,
             tasks: TaskTracker::new(),
             current: Mutex::default(),
             slot: Arc::default(),
@@ -191,6 +195,8 @@ impl Incoming {
         let vote = installed
             .map_err(|error| PeerError::caused(RefusalCode::Failed, &error))?
             .vote;
+        let mended = self.trust.mended(raft, &self.replica, &offer.header);
+        mended.await?;
         if self.replica.applied().index() >= offer.header.index {
             self.progress.installed(index);
             tracing::info!(

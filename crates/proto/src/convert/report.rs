@@ -3,14 +3,10 @@
 mod catch_up;
 mod scrub;
 
-use pando_model::NodeId;
-
 use super::{all, fixed};
 use crate::error::DecodeError;
-use crate::report::{
-    ClusterStatus, LogKept, NodeReport, NodeState, NodeStatus, ReplicaRoot, Role, VerifyReport,
-};
-use crate::v1::{self, node_report, node_root, node_state};
+use crate::report::{ClusterStatus, LogKept, NodeReport, NodeState, NodeStatus, Role};
+use crate::v1::{self, node_report, node_state};
 
 impl From<ClusterStatus> for v1::StatusResponse {
     fn from(status: ClusterStatus) -> Self {
@@ -146,6 +142,7 @@ impl From<NodeStatus> for v1::NodeStatus {
             }),
             catch_up: Some(s.catch_up.into()),
             scrub: Some(s.scrub.into()),
+            verified: Some(s.verified.into()),
             points: s.points,
             point_bytes: s.point_bytes,
             disk_bytes: s.disk_bytes,
@@ -182,57 +179,13 @@ impl TryFrom<v1::NodeStatus> for NodeStatus {
                 .try_into()
                 .map_err(DecodeError::within("catch_up"))?,
             scrub: wire.scrub.unwrap_or_default().into(),
+            verified: wire.verified.unwrap_or_default().into(),
             points: wire.points,
             point_bytes: wire.point_bytes,
             disk_bytes: wire.disk_bytes,
             memory_bytes: wire.memory_bytes,
             version: wire.version,
             uptime_seconds: wire.uptime_seconds,
-        })
-    }
-}
-
-impl From<VerifyReport> for v1::VerifyResponse {
-    fn from(report: VerifyReport) -> Self {
-        let node = |(node_id, result): (NodeId, Result<ReplicaRoot, String>)| v1::NodeRoot {
-            node_id,
-            result: Some(match result {
-                Ok(r) => node_root::Result::Root(v1::ReplicaRoot {
-                    root: r.root.to_vec(),
-                    points: r.points,
-                    bytes: r.bytes,
-                }),
-                Err(error) => node_root::Result::Error(error),
-            }),
-        };
-        Self {
-            log_index: report.index,
-            equal: report.equal,
-            nodes: report.nodes.into_iter().map(node).collect(),
-        }
-    }
-}
-
-impl TryFrom<v1::VerifyResponse> for VerifyReport {
-    type Error = DecodeError;
-
-    fn try_from(wire: v1::VerifyResponse) -> Result<Self, Self::Error> {
-        let node = |n: v1::NodeRoot| {
-            let result = match n.result {
-                Some(node_root::Result::Root(r)) => Ok(ReplicaRoot {
-                    root: fixed("root", &r.root)?,
-                    points: r.points,
-                    bytes: r.bytes,
-                }),
-                Some(node_root::Result::Error(error)) => Err(error),
-                None => return Err(DecodeError::missing("result")),
-            };
-            Ok((n.node_id, result))
-        };
-        Ok(Self {
-            index: wire.log_index,
-            equal: wire.equal,
-            nodes: all("nodes", wire.nodes, node)?,
         })
     }
 }

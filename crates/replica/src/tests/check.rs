@@ -30,7 +30,11 @@ fn a_check_keeps_the_trees_and_reports_a_root_for_each() {
     world.upsert(b, 0..3);
     let index = check(&world);
     let report = world.replica.last_check().unwrap();
-    let roots: Vec<_> = report.collections.iter().map(|c| (c.tree, c.points)).collect();
+    let roots: Vec<_> = report
+        .collections
+        .iter()
+        .map(|c| (c.tree, c.points))
+        .collect();
     assert_eq!(roots, [(a, 100), (b, 3)]);
     let checked = world.replica.checked(index).unwrap();
     let kept = checked.tree(a).unwrap().root();
@@ -89,7 +93,10 @@ fn only_the_last_few_are_kept_and_what_is_not_is_said() {
     };
     assert_eq!(look(index, missing, 1), no_tree);
     let (count, max) = (PREFIXES_PER_LOOK_MAX + 1, PREFIXES_PER_LOOK_MAX);
-    assert_eq!(look(index, tree, count), LookRefused::TooMany { count, max });
+    assert_eq!(
+        look(index, tree, count),
+        LookRefused::TooMany { count, max }
+    );
 }
 
 #[test]

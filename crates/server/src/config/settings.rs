@@ -129,6 +129,11 @@ pub struct Settings {
     /// process [default: repair]
     #[arg(long, env = "PANDO_ON_DAMAGE", value_name = "WHAT")]
     pub on_damage: Option<OnDamage>,
+
+    /// Seconds between comparisons of all members' roots by the leader; one that differs from a majority is quarantined
+    /// and repaired. 0: only by `cluster verify` [default: 600]
+    #[arg(long, env = "PANDO_CHECK_INTERVAL_S", value_name = "S")]
+    pub check_interval_s: Option<u64>,
 }
 
 fn set<T>(to: &mut T, from: Option<T>) {
@@ -166,6 +171,7 @@ impl Settings {
             syncs_outgoing_max,
             scrub_mib_per_second,
             on_damage,
+            check_interval_s,
         } = self;
         set(&mut config.data_dir, data_dir);
         set(&mut config.node_id, node_id.map(Some));
@@ -191,5 +197,6 @@ impl Settings {
         set(&mut config.syncs_outgoing_max, syncs_outgoing_max);
         set(&mut config.scrub_mib_per_second, scrub_mib_per_second);
         set(&mut config.on_damage, on_damage);
+        set(&mut config.check_interval_s, check_interval_s);
     }
 }

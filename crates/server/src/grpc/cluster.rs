@@ -3,12 +3,12 @@
 mod add;
 mod form;
 mod report;
+mod verify;
 
 use std::sync::Arc;
 
 use pando_consensus::AdminFailure;
 use pando_proto::v1::{self, cluster_server::Cluster};
-use pando_proto::{ReplicaRoot, VerifyReport};
 use tonic::{Request, Response, Status};
 
 use super::api::{accept, reply};
@@ -130,20 +130,7 @@ impl Cluster for ClusterService {
             .verify(deadline.left())
             .await
             .map_err(ServiceError::from)?;
-        let nodes = report.nodes.into_iter().map(|(id, check)| {
-            let root = check.map(|c| ReplicaRoot {
-                root: c.root,
-                points: c.points,
-                bytes: c.bytes,
-            });
-            (id, root)
-        });
-        let report = VerifyReport {
-            index: report.index,
-            equal: report.equal,
-            nodes: nodes.collect(),
-        };
-        reply(report.into())
+        reply(verify::report(report).into())
     }
 
     async fn snapshot(

@@ -1,10 +1,11 @@
-//! The public port: the four services behind admission, with health and reflection beside them.
+//! The public port: the services behind admission, with health and reflection beside them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pando_proto::v1::cluster_server::ClusterServer;
 use pando_proto::v1::collections_server::CollectionsServer;
+use pando_proto::v1::diff_server::DiffServer;
 use pando_proto::v1::points_server::PointsServer;
 use pando_proto::v1::search_server::SearchServer;
 use pando_proto::{FILE_DESCRIPTOR_SET, GRPC_MESSAGE_BYTES_MAX};
@@ -18,6 +19,7 @@ use tonic_health::server::HealthReporter;
 
 use super::cluster::ClusterService;
 use super::collections::CollectionsService;
+use super::diff::DiffService;
 use super::points::PointsService;
 use super::search::SearchService;
 use super::{Admission, Api};
@@ -29,11 +31,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// and closed when it has not answered for this long.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     CollectionsServer::<CollectionsService>::NAME,
     PointsServer::<PointsService>::NAME,
     SearchServer::<SearchService>::NAME,
     ClusterServer::<ClusterService>::NAME,
+    DiffServer::<DiffService>::NAME,
 ];
 const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
@@ -69,6 +72,7 @@ pub(crate) async fn serve(
     let collections = CollectionsServer::new(CollectionsService(api.clone()));
     let points = PointsServer::new(PointsService(api.clone()));
     let search = SearchServer::new(SearchService(api.clone()));
+    let diff = DiffServer::new(DiffService(api.clone()));
     let cluster = ClusterServer::new(ClusterService {
         api,
         view,
@@ -82,6 +86,7 @@ pub(crate) async fn serve(
         .add_service(points.max_decoding_message_size(max))
         .add_service(search.max_decoding_message_size(max))
         .add_service(cluster.max_decoding_message_size(max))
+        .add_service(diff.max_decoding_message_size(max))
         .add_service(health)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)

@@ -42,6 +42,8 @@ pub(crate) struct NodeFigures {
     pub sync: SyncFigures,
     /// Memory of the process, where the system tells.
     pub resident_bytes: Option<u64>,
+    /// What comparing the members has found.
+    pub trust: pando_consensus::TrustStatus,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -44,6 +44,7 @@ pub(super) fn rpc_to_wire(rpc: PeerRpc) -> WireRpc {
         PeerRpc::Report => WireRpc::Report,
         PeerRpc::Rows => WireRpc::Rows,
         PeerRpc::View => WireRpc::View,
+        PeerRpc::Trust => WireRpc::Trust,
     }
 }
 

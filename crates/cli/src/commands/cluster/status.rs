@@ -109,6 +109,15 @@ fn table(status: &ClusterStatus) -> String {
             text.push_str(&format!("\nnode {} is catching up {line}", report.node));
         }
         if let Ok(own) = &report.status
+            && own.verified.no_majority
+        {
+            text.push_str(&format!(
+                "\n!!! node {} found at log index {} that the replicas differ and none has a majority: nothing is \
+                 repaired, compare them with `pando diff` !!!",
+                report.node, own.verified.log_index
+            ));
+        }
+        if let Ok(own) = &report.status
             && let Some(last) = &own.catch_up.last
         {
             let line = catch_up::line(last);
@@ -186,6 +195,7 @@ fn own_account(s: &NodeStatus, put: &mut impl FnMut(&str, Value) -> Option<Value
         ("log", json!(s.log)),
         ("catch_up", json!(s.catch_up)),
         ("scrub", json!(s.scrub)),
+        ("verified", json!(s.verified)),
         ("version", json!(s.version)),
         ("uptime_seconds", json!(s.uptime_seconds)),
     ] {
@@ -195,7 +205,7 @@ fn own_account(s: &NodeStatus, put: &mut impl FnMut(&str, Value) -> Option<Value
 
 #[cfg(test)]
 mod tests {
-    use pando_client::{CatchUp, LogKept, SyncProgress};
+    use pando_client::{CatchUp, LogKept, SyncProgress, Verified};
 
     use super::*;
 
@@ -214,6 +224,11 @@ mod tests {
             scrub: Scrub {
                 damaged: node - 1,
                 ..Scrub::default()
+            },
+            verified: Verified {
+                log_index: 17,
+                no_majority: node == 2,
+                ..Verified::default()
             },
             points: 3,
             point_bytes: 10,
@@ -283,6 +298,7 @@ mod tests {
     #[test]
     fn people_see_what_each_node_is_doing() {
         let text = table(&sample());
+        assert!(!text.contains("!!! node 1"), "{text}");
         for part in [
             "leader 1",
             "syncing 43 %",
@@ -291,6 +307,7 @@ mod tests {
             "wrong root",
             "node 2: 1 row damaged",
             "node 3: 2 rows damaged",
+            "!!! node 2 found at log index 17 that the replicas differ",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

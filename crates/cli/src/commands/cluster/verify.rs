@@ -1,6 +1,8 @@
 //! `pando cluster verify`: the proof that all members hold the same data.
 
-use pando_client::{ReplicaRoot, VerifyReport};
+use std::collections::{BTreeMap, BTreeSet};
+
+use pando_client::{ReplicaRoot, Verdict, VerifyReport};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -47,13 +49,79 @@ pub(crate) fn text(verified: &VerifyReport) -> String {
         };
         table.add_row([node.to_string(), root, points, size]);
     }
-    format!("{table}\n{}", verdict(verified))
+    let mut text = format!("{table}\n");
+    if let Some(collections) = collections(verified) {
+        text.push_str(&format!("{collections}\n"));
+    }
+    text.push_str(&verdict(verified));
+    for line in next(verified) {
+        text.push_str(&format!("\n{line}"));
+    }
+    text
+}
+
+/// The collections' roots, a column per node; none if there are none.
+fn collections(verified: &VerifyReport) -> Option<comfy_table::Table> {
+    let roots = |found: &Result<ReplicaRoot, String>| -> BTreeMap<String, [u8; 32]> {
+        let found = found.iter().flat_map(|found| &found.collections);
+        found.map(|c| (c.name.clone(), c.root)).collect()
+    };
+    let nodes: Vec<_> = verified
+        .nodes
+        .iter()
+        .map(|(id, f)| (id, roots(f)))
+        .collect();
+    let names: BTreeSet<&String> = nodes.iter().flat_map(|(_, roots)| roots.keys()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let mut table = output::table(["collection"]);
+    let header = nodes.iter().map(|(id, _)| format!("node {id}"));
+    table.set_header(["collection".to_owned()].into_iter().chain(header));
+    for name in names {
+        let root = |roots: &BTreeMap<String, [u8; 32]>| roots.get(name).map_or("-".into(), short);
+        let cells = nodes.iter().map(|(_, roots)| root(roots));
+        table.add_row([name.clone()].into_iter().chain(cells));
+    }
+    Some(table)
+}
+
+/// What is done about it.
+fn next(verified: &VerifyReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for found in &verified.minority {
+        let node = found.node;
+        lines.push(match (&found.error, found.resigning) {
+            (_, true) => format!(
+                "node {node} leads and differs from the majority: it hands over the lead, then it is quarantined and repaired"
+            ),
+            (None, false) => format!(
+                "node {node} differs from the majority: it is quarantined, writes down what differs under evidence/ in its \
+                 data directory, and is repaired from the leader; see `cluster status`"
+            ),
+            (Some(error), false) => format!(
+                "node {node} differs from the majority, but was not told ({error}): the next check tries again"
+            ),
+        });
+    }
+    match verified.verdict {
+        Verdict::NoMajority => lines.push(
+            "no root has a majority, so nobody knows which is right and nothing is repaired: compare the nodes with \
+             `pando diff`, and remove those that are wrong"
+                .to_owned(),
+        ),
+        Verdict::Unknown => lines.push(
+            "too few voters answered to say which root is right: bring the others up and verify again".to_owned(),
+        ),
+        Verdict::Equal { .. } | Verdict::Minority { .. } => {}
+    }
+    lines
 }
 
 fn verdict(verified: &VerifyReport) -> String {
     let index = verified.index;
     let roots = verified.nodes.values().filter_map(|r| r.as_ref().ok());
-    let distinct: std::collections::BTreeSet<[u8; 32]> = roots.map(|r| r.root).collect();
+    let distinct: BTreeSet<[u8; 32]> = roots.map(|r| r.root).collect();
     let silent = verified.nodes.values().filter(|r| r.is_err()).count() as u64;
     match distinct.first() {
         Some(root) if is_equal(verified) => {
@@ -81,21 +149,40 @@ fn verdict(verified: &VerifyReport) -> String {
     }
 }
 
+fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Equal { .. } => "equal",
+        Verdict::Minority { .. } => "minority",
+        Verdict::NoMajority => "no_majority",
+        Verdict::Unknown => "unknown",
+    }
+}
+
 /// For scripts.
 pub(crate) fn to_json(verified: &VerifyReport) -> Value {
     let node = |(id, found): (&u64, &Result<ReplicaRoot, String>)| match found {
-        Ok(r) => json!({ "id": id, "root": hex(&r.root), "points": r.points, "bytes": r.bytes }),
+        Ok(r) => json!({
+            "id": id,
+            "root": hex(&r.root),
+            "points": r.points,
+            "bytes": r.bytes,
+            "collections": r.collections,
+        }),
         Err(reason) => json!({ "id": id, "root": null, "reason": reason }),
     };
     json!({
         "log_index": verified.index,
         "equal": is_equal(verified),
         "nodes": verified.nodes.iter().map(node).collect::<Vec<_>>(),
+        "verdict": verdict_name(verified.verdict),
+        "minority": verified.minority,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use pando_client::{CollectionRoot, Quarantined};
+
     use super::*;
     use crate::exit::Exit;
 
@@ -105,6 +192,11 @@ mod tests {
                 root: [*byte; 32],
                 points: 5,
                 bytes: 10,
+                collections: vec![CollectionRoot {
+                    name: "words".into(),
+                    root: [*byte ^ 1; 32],
+                    points: 5,
+                }],
             }),
             None => Err("no connection".to_owned()),
         };
@@ -113,6 +205,8 @@ mod tests {
             index: 17,
             equal,
             nodes: (1..).zip(nodes).collect(),
+            verdict: Verdict::Unknown,
+            minority: Vec::new(),
         }
     }
 
@@ -144,5 +238,34 @@ mod tests {
             assert!(text.contains(word) && text.contains("!!!"), "{text}");
             assert_eq!(to_json(&verified)["equal"], false);
         }
+    }
+
+    #[test]
+    fn what_is_wrong_and_what_becomes_of_it_is_said() {
+        let mut verified = sample(false, &[Some(7), Some(7), Some(8)]);
+        verified.verdict = Verdict::Minority { root: [7; 32] };
+        let wrong = |error: Option<&str>, resigning| Quarantined {
+            node: 3,
+            error: error.map(str::to_owned),
+            resigning,
+        };
+        for (found, says) in [
+            (wrong(None, false), "quarantined, writes down"),
+            (wrong(Some("no route"), false), "not told (no route)"),
+            (wrong(None, true), "hands over the lead"),
+        ] {
+            verified.minority = vec![found];
+            let text = text(&verified);
+            assert!(text.contains("node 3") && text.contains(says), "{text}");
+            assert!(
+                text.contains("words") && text.contains("06060606"),
+                "{text}"
+            );
+            assert_eq!(to_json(&verified)["minority"][0]["node"], 3);
+            assert_eq!(to_json(&verified)["verdict"], "minority");
+        }
+        verified.minority.clear();
+        verified.verdict = Verdict::NoMajority;
+        assert!(text(&verified).contains("nothing is repaired"));
     }
 }

@@ -1,0 +1,294 @@
+//! Whether this node's state may be trusted: its quarantine, which outlives the process, and what checks have found.
+//!
+//! Quarantine is entered in memory first and left on disk first, so that at no moment a state that was found wrong is
+//! served. Knows what is so; who decides it is `node/verify`, who mends it `node/quarantine`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pando_model::{GroupId, NodeId};
+use pando_storage::{Batch, KvStore, StoredKey, Versioned, codec};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::log_store::LogError;
+use crate::status::{TrustStatus, Verified};
+use crate::verdict::Verdict;
+
+/// Why this node's state must not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Quarantine {
+    /// The log index of the check that found it.
+    pub(crate) index: u64,
+    /// The root here at that index.
+    pub(crate) root: [u8; 32],
+    /// The root of the majority.
+    pub(crate) majority: [u8; 32],
+    /// When it was found, in ms since the Unix epoch.
+    pub(crate) since_ms: u64,
+    /// Whether what differs is written down for the operator. Nothing is mended before.
+    pub(crate) evidence: bool,
+}
+
+impl Versioned for Quarantine {
+    const TAG: u8 = 1;
+    type Previous = Self;
+
+    fn upgrade(previous: Self) -> Self {
+        previous
+    }
+}
+
+impl Quarantine {
+    /// For people.
+    pub(crate) fn reason(&self) -> String {
+        let hex = |root: &[u8; 32]| pando_merkle::Digest(*root).short();
+        let (index, here, there) = (self.index, hex(&self.root), hex(&self.majority));
+        let next = if self.evidence {
+            "it is being repaired from the leader"
+        } else {
+            "what differs is being written down, then it is repaired from the leader"
+        };
+        format!("at log index {index} its root was {here}, the majority's {there}; {next}")
+    }
+}
+
+/// What is known of this node's and the members' states.
+pub(crate) struct Trust {
+    store: Arc<dyn KvStore>,
+    group: GroupId,
+    quarantine: watch::Sender<Option<Arc<Quarantine>>>,
+    /// Held while members are compared: one comparison at a time.
+    pub(crate) comparing: tokio::sync::Mutex<()>,
+    /// The last check at which all members answered and were equal.
+    equal_at: AtomicU64,
+    /// Members found to differ from a majority, and comparisons without a majority.
+    divergences: AtomicU64,
+    /// Times the schedule found nothing written since.
+    skipped: AtomicU64,
+    last: Mutex<Option<Verified>>,
+    /// Members a repair is under way for.
+    repairing: Mutex<BTreeSet<NodeId>>,
+    /// When the kept state of each check was last of use.
+    used: Mutex<BTreeMap<u64, Instant>>,
+    /// Voters of the majority, when this node leads and is not one of them.
+    successors: Mutex<Vec<NodeId>>,
+    pub(crate) resign: Notify,
+}
+
+/// Keeps a second repair of a member away.
+pub(crate) struct Repairing(Arc<Trust>, NodeId);
+
+impl Drop for Repairing {
+    fn drop(&mut self) {
+        self.0.repairing.lock().remove(&self.1);
+    }
+}
+
+impl Trust {
+    /// What the last process knew. Blocks.
+    pub(crate) fn open(store: Arc<dyn KvStore>, group: GroupId) -> Result<Arc<Self>, LogError> {
+        let stored = store.get(&StoredKey::Quarantine.encode(group))?;
+        let decoded = stored.map(|bytes| codec::decode::<Quarantine>(&bytes));
+        let quarantine = decoded
+            .transpose()
+            .map_err(|source| LogError::Record {
+                what: "quarantine",
+                source,
+            })?
+            .map(Arc::new);
+        if let Some(found) = &quarantine {
+            tracing::error!(reason = found.reason(), "this node is quarantined still");
+        }
+        Ok(Arc::new(Self {
+            store,
+            group,
+            quarantine: watch::Sender::new(quarantine),
+            comparing: tokio::sync::Mutex::default(),
+            equal_at: AtomicU64::new(0),
+            divergences: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            last: Mutex::default(),
+            repairing: Mutex::default(),
+            used: Mutex::default(),
+            successors: Mutex::default(),
+            resign: Notify::new(),
+        }))
+    }
+
+    /// Why this node's state must not be used, if so.
+    pub(crate) fn quarantine(&self) -> Option<Arc<Quarantine>> {
+        self.quarantine.borrow().clone()
+    }
+
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.quarantine.borrow().is_some()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<Option<Arc<Quarantine>>> {
+        self.quarantine.subscribe()
+    }
+
+    /// Sets the quarantine, durably. Blocks.
+    pub(crate) fn enter(&self, found: Quarantine) -> Result<(), LogError> {
+        let value = codec::encode(&found);
+        self.quarantine.send_replace(Some(Arc::new(found)));
+        let mut batch = Batch::new();
+        batch.put(StoredKey::Quarantine.encode(self.group), value);
+        self.store.apply(batch)?;
+        Ok(self.store.flush()?)
+    }
+
+    /// Ends the quarantine. Blocks.
+    pub(crate) fn leave(&self) -> Result<(), LogError> {
+        let mut batch = Batch::new();
+        batch.delete(StoredKey::Quarantine.encode(self.group));
+        self.store.apply(batch)?;
+        self.store.flush()?;
+        self.quarantine.send_replace(None);
+        Ok(())
+    }
+
+    /// Notes what comparing all members came to; `all` if every one of them answered.
+    pub(crate) fn judged(&self, index: u64, verdict: &Verdict, all: bool, now_ms: u64) {
+        let found = match verdict {
+            Verdict::Minority { nodes, .. } => nodes.len() as u64,
+            Verdict::NoMajority { .. } => 1,
+            Verdict::Equal { .. } | Verdict::Unknown { .. } => 0,
+        };
+        self.divergences.fetch_add(found, Ordering::Relaxed);
+        let equal = all && matches!(verdict, Verdict::Equal { .. });
+        self.equal_at
+            .store(if equal { index } else { 0 }, Ordering::Relaxed);
+        *self.last.lock() = Some(Verified {
+            index,
+            at_ms: now_ms,
+            verdict: verdict.clone(),
+        });
+    }
+
+    /// The log index at which all members were last found equal, if nothing else was found since.
+    pub(crate) fn equal_at(&self) -> Option<u64> {
+        Some(self.equal_at.load(Ordering::Relaxed)).filter(|index| *index > 0)
+    }
+
+    /// Whether the last entry is the check at which all members were equal: nothing was written since.
+    pub(crate) fn is_unchanged(&self, applied: u64) -> bool {
+        let unchanged = self.equal_at() == Some(applied);
+        self.skipped
+            .fetch_add(u64::from(unchanged), Ordering::Relaxed);
+        unchanged
+    }
+
+    #[cfg(test)]
+    pub(crate) fn rounds_skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn status(&self) -> TrustStatus {
+        TrustStatus {
+            quarantined: self.is_quarantined(),
+            divergences: self.divergences.load(Ordering::Relaxed),
+            verified: self.last.lock().clone(),
+        }
+    }
+
+    /// The place to repair a member; none while it is being repaired.
+    pub(crate) fn repair(self: &Arc<Self>, id: NodeId) -> Option<Repairing> {
+        let free = self.repairing.lock().insert(id);
+        free.then(|| Repairing(Arc::clone(self), id))
+    }
+
+    /// Notes that the kept state of a check was of use.
+    pub(crate) fn use_check(&self, index: u64) {
+        self.used.lock().insert(index, Instant::now());
+    }
+
+    /// Of these checks, those last of use (or first seen) after `since`.
+    pub(crate) fn still_used(&self, checks: &[u64], since: Option<Instant>) -> BTreeSet<u64> {
+        let mut used = self.used.lock();
+        used.retain(|index, _| checks.contains(index));
+        let now = Instant::now();
+        let fresh = checks.iter().filter(|index| {
+            let at = *used.entry(**index).or_insert(now);
+            since.is_none_or(|since| at >= since)
+        });
+        fresh.copied().collect()
+    }
+
+    /// Has the lead handed to one of these.
+    pub(crate) fn resign_to(&self, successors: Vec<NodeId>) {
+        *self.successors.lock() = successors;
+        self.resign.notify_one();
+    }
+
+    pub(crate) fn successors(&self) -> Vec<NodeId> {
+        std::mem::take(&mut *self.successors.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pando_storage::MemoryStore;
+
+    use super::*;
+
+    fn open(store: &Arc<MemoryStore>) -> Arc<Trust> {
+        let store = Arc::clone(store) as Arc<dyn KvStore>;
+        Trust::open(store, GroupId::CATALOGUE).unwrap()
+    }
+
+    fn found() -> Quarantine {
+        Quarantine {
+            index: 7,
+            root: [1; 32],
+            majority: [2; 32],
+            since_ms: 5,
+            evidence: false,
+        }
+    }
+
+    #[test]
+    fn a_quarantine_outlives_a_crash_and_so_does_its_end() {
+        let store = Arc::new(MemoryStore::new());
+        let trust = open(&store);
+        assert!(!trust.is_quarantined());
+        trust.enter(found()).unwrap();
+        let store = Arc::new(store.crash());
+        let trust = open(&store);
+        assert_eq!(*trust.quarantine().unwrap(), found());
+        assert!(trust.quarantine().unwrap().reason().contains("01010101"));
+        trust.leave().unwrap();
+        assert!(!open(&Arc::new(store.crash())).is_quarantined());
+    }
+
+    #[test]
+    fn only_what_all_agreed_on_counts_as_equal() {
+        let trust = open(&Arc::new(MemoryStore::new()));
+        let equal = Verdict::Equal { root: [1; 32] };
+        trust.judged(3, &equal, true, 1);
+        assert_eq!(trust.equal_at(), Some(3));
+        trust.judged(4, &equal, false, 2);
+        assert_eq!(trust.equal_at(), None, "one did not answer");
+        trust.judged(5, &Verdict::NoMajority { roots: 2 }, true, 3);
+        let status = trust.status();
+        assert_eq!((status.divergences, trust.equal_at()), (1, None));
+        assert_eq!(status.verified.unwrap().index, 5);
+    }
+
+    #[test]
+    fn one_repair_of_a_member_at_a_time() {
+        let trust = open(&Arc::new(MemoryStore::new()));
+        let first = trust.repair(2);
+        assert!(first.is_some() && trust.repair(2).is_none());
+        assert!(
+            trust.repair(3).is_some(),
+            "another member is another matter"
+        );
+        drop(first);
+        assert!(trust.repair(2).is_some());
+    }
+}
