@@ -19,6 +19,7 @@ mod leaves;
 mod look;
 mod node;
 mod prefix;
+mod since;
 mod subtree;
 mod tree;
 
@@ -29,4 +30,5 @@ pub use leaves::Leaves;
 pub use look::{Compared, Difference, Look, LookError, compare};
 pub use node::{BUCKET_MAX, Leaf};
 pub use prefix::{Prefix, PrefixError};
+pub use since::{Since, Touched};
 pub use tree::{NodeView, Tree};

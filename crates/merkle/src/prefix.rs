@@ -111,6 +111,11 @@ impl Prefix {
         Self::of(key, self.len) == *self
     }
 
+    /// Whether `other` is this prefix or lies under it.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.len <= other.len && other.nibbles().zip(self.nibbles()).all(|(a, b)| a == b)
+    }
+
     /// The compact form: the nibble count, then the nibbles packed two to a byte.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.compact().collect()

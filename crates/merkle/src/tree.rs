@@ -8,6 +8,7 @@ use crate::key::Key;
 use crate::leaves::Leaves;
 use crate::node::{Leaf, Node};
 use crate::prefix::Prefix;
+use crate::since::Since;
 use crate::subtree::Subtree;
 
 /// A Merkle tree over the rows of one collection (or of the system's own rows).
@@ -155,6 +156,11 @@ impl Tree {
     /// All leaves, in key order.
     pub fn iter(&self) -> Leaves<'_> {
         self.leaves(&Prefix::ROOT)
+    }
+
+    /// The buckets under `prefix` that the hints say were touched after the log index, in key order.
+    pub fn since(&self, prefix: &Prefix, index: u64) -> Since<'_> {
+        Since::new(&self.root, prefix, index)
     }
 
     pub(crate) fn subtree(&self) -> Subtree<'_> {
