@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pando_model::{ClusterId, GroupId, NodeId};
+use pando_sync::Compression;
 use thiserror::Error;
 
 /// Settings of a [`crate::Node`].
@@ -49,6 +50,10 @@ pub struct NodeOptions {
     pub sync_reconnects_max: u32,
     /// Frames under way in a sync stream within this node.
     pub sync_frames_queued_max: usize,
+    /// As a follower of known lineage, take what was written since rather than compare trees.
+    pub sync_lineage: bool,
+    /// How sync frames are compressed; the less of both sides counts.
+    pub sync_compression: Compression,
     /// Deadline of the small calls between nodes (a vote, an index to read at, a report).
     pub call_timeout: Duration,
     /// How many bytes of the stored state are read again per second; 0 reads none.
@@ -85,6 +90,8 @@ impl NodeOptions {
             sync_idle: Duration::from_secs(10),
             sync_reconnects_max: 5,
             sync_frames_queued_max: 8,
+            sync_lineage: true,
+            sync_compression: Compression::default(),
             call_timeout: Duration::from_secs(2),
             scrub_bytes_per_second: 8 << 20,
             change_timeout: Duration::from_secs(60),

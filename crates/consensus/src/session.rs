@@ -6,6 +6,7 @@
 
 mod episode;
 mod incoming;
+mod intake;
 mod limit;
 mod offer;
 mod outgoing;
@@ -15,7 +16,7 @@ mod repair;
 mod serve;
 mod views;
 
-use pando_sync::{Request, Response, SnapshotHeader};
+use pando_sync::{Compression, Request, Response, SnapshotHeader};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use episode::{Appended, Away};
@@ -55,8 +56,8 @@ pub(crate) struct Accepted {
 /// Follower to leader, on a sync stream.
 #[derive(Debug, Serialize, Deserialize)]
 enum Up {
-    /// The first frame: which view.
-    Open { token: u64 },
+    /// The first frame: which view, and what compression the follower takes.
+    Open { token: u64, accepts: Compression },
     /// All others.
     Request(Request),
 }
@@ -73,8 +74,9 @@ enum Down {
 /// The frame that opens a stream, for tests.
 #[cfg(test)]
 pub(crate) fn open_frame(token: u64) -> bytes::Bytes {
-    let open = Up::Open { token };
-    pando_sync::encode(&open, pando_sync::Compression::None).expect("a small frame")
+    let accepts = Compression::default();
+    let open = Up::Open { token, accepts };
+    pando_sync::encode(&open, Compression::None).expect("a small frame")
 }
 
 /// Whether a leader's frame is a refusal, for tests.

@@ -103,17 +103,20 @@ impl Replica {
             let state = self.state.read();
             (state.applied.clone(), state.trees())
         };
-        let overlay = stage_overlay(self);
-        for_each_staged(self.store.as_ref(), &overlay, |at, laid| match laid {
-            Laid::Put(digest) => {
-                trees
-                    .entry(at.tree)
-                    .or_default()
-                    .insert(at.key, digest.leaf());
-            }
-            Laid::Delete => {
-                if let Some(tree) = trees.get_mut(&at.tree) {
-                    tree.remove(&at.key, applied.index());
+        let (overlay, mut clean) = (stage_overlay(self), true);
+        for_each_staged(self.store.as_ref(), &overlay, |at, laid| {
+            clean = false;
+            match laid {
+                Laid::Put(digest) => {
+                    trees
+                        .entry(at.tree)
+                        .or_default()
+                        .insert(at.key, digest.leaf());
+                }
+                Laid::Delete => {
+                    if let Some(tree) = trees.get_mut(&at.tree) {
+                        tree.remove(&at.key, applied.index());
+                    }
                 }
             }
         })?;
@@ -121,6 +124,7 @@ impl Replica {
             root: applied.root,
             index: applied.index(),
             trees,
+            clean,
         };
         Ok(Stage {
             replica: Arc::clone(self),

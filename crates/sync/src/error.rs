@@ -45,6 +45,16 @@ pub enum RequestError {
         /// The offending prefix.
         prefix: Prefix,
     },
+    /// Two listed leaves have one tag: an answer could not tell them apart.
+    #[error(
+        "two leaves listed under prefix {prefix} of tree {tree} have the same tag: list them in full"
+    )]
+    TagRepeated {
+        /// The tree asked for.
+        tree: TreeId,
+        /// The want's prefix.
+        prefix: Prefix,
+    },
     /// Listed leaves are not strictly ascending by key.
     #[error("the leaves listed under prefix {prefix} of tree {tree} are not in strict key order")]
     HaveOrder {
@@ -117,14 +127,20 @@ pub enum SyncError {
         computed: Digest,
     },
     /// An answer to nothing that is outstanding: never asked, or answered before.
-    #[error("the leader sent {what} for prefix {prefix} of tree {tree}, which is not outstanding")]
+    #[error("the leader sent {what} for request {id}, which does not wait for any")]
     NotRequested {
         /// What was answered.
         what: &'static str,
-        /// The tree.
-        tree: TreeId,
-        /// The prefix.
-        prefix: Prefix,
+        /// The number of the request.
+        id: u64,
+    },
+    /// A part of an answer that no leader of this protocol sends.
+    #[error("the leader's answer to request {id} is invalid: {rule}")]
+    Part {
+        /// The number of the request.
+        id: u64,
+        /// The rule it breaks.
+        rule: &'static str,
     },
     /// A node that no tree has, or that contradicts what the leader said of it before.
     #[error("the leader's node at prefix {prefix} of tree {tree} is invalid: {rule}")]

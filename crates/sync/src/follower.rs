@@ -1,15 +1,20 @@
 //! The follower's side: makes its working trees equal to the leader's view.
 //!
-//! Owns the order of a session: hello, walk, rows, verification. Invariants: nothing the leader sends is staged unless
+//! Owns the order of a session: hello, then for each tree the cheapest way there is (what was written since a log
+//! index, a walk, or everything), rows, verification. Invariants: nothing the leader sends is staged unless
 //! it was asked for and lies where it was asked for; a session that ends in [`Finished::Verified`] has every root equal
 //! in all 32 bytes; after an error the follower answers nothing but errors. Must not know how messages travel or where
 //! staged rows are kept.
 
+mod ask;
 mod cover;
+mod drops;
 mod nodes;
+mod pending;
 mod rows;
 mod session;
-mod stats;
+mod since;
+mod verify;
 
 use std::collections::BTreeMap;
 
@@ -20,9 +25,8 @@ use crate::error::SyncError;
 use crate::header;
 use crate::limits::PROTOCOL_VERSION;
 use crate::message::{Request, Response, SnapshotHeader};
+use crate::stats::{Mode, Stats};
 use session::Session;
-
-pub use stats::Stats;
 
 /// Where a follower starts.
 #[derive(Clone, Debug)]
@@ -33,21 +37,31 @@ pub struct Base {
     pub index: u64,
     /// The working trees: the installed state with everything already staged laid over it.
     pub trees: BTreeMap<TreeId, Tree>,
+    /// Whether nothing is staged: the working trees are the installed state of [`Base::index`].
+    pub clean: bool,
 }
 
 /// How a follower asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowerOptions {
+    /// Take what was written since the installed log index, where the trees are just that state.
+    pub lineage: bool,
     /// Most requests without a complete answer.
     pub window: usize,
+    /// Most of them that stream a whole part of a tree.
+    pub streams: usize,
     /// Most prefixes in one `Nodes` request.
     pub prefixes_per_request: usize,
     /// Most leaves listed in one `Rows` request; a single want may list [`FollowerOptions::list_max`].
-    pub pairs_per_request: usize,
+    pub listed_per_request: usize,
     /// Where the leader has a bucket, list up to this many own leaves rather than walk on.
     pub list_max: u64,
     /// Trees with at least this many rows on both sides are walked from level 1, which saves a round trip.
     pub wide_start_min: u64,
+    /// A tree with less than one row for so many of the leader's is not walked: all of it is taken.
+    pub bulk_ratio: u64,
+    /// Trees that are streamed are asked for in parts of about this many bytes.
+    pub stream_bytes: u64,
     /// Most deletes of whole subtrees staged in one step.
     pub deletes_per_step: usize,
 }
@@ -55,11 +69,15 @@ pub struct FollowerOptions {
 impl Default for FollowerOptions {
     fn default() -> Self {
         Self {
+            lineage: true,
             window: 8,
+            streams: 3,
             prefixes_per_request: 256,
-            pairs_per_request: 4_096,
+            listed_per_request: 4_096,
             list_max: 1_024,
             wide_start_min: 4_096,
+            bulk_ratio: 8,
+            stream_bytes: 16 << 20,
             deletes_per_step: 8_192,
         }
     }
@@ -128,7 +146,7 @@ enum Phase {
     /// Nothing sent.
     Ready(Base),
     /// Hello sent.
-    Greeted(BTreeMap<TreeId, Tree>),
+    Greeted(Base),
     Walking(Box<Session>),
     /// Finished, or failed.
     Over,
@@ -151,14 +169,13 @@ impl Follower {
     pub fn start(&mut self) -> Vec<Request> {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Ready(base) => {
-                let (root, index) = (base.root, base.index);
                 let hello = Request::Hello {
                     protocol: PROTOCOL_VERSION,
-                    root,
-                    index,
+                    root: base.root,
+                    index: base.index,
                 };
-                self.phase = Phase::Greeted(base.trees);
-                self.stats.sent(&hello);
+                self.phase = Phase::Greeted(base);
+                self.stats.on_request(&hello);
                 self.stats.round_trips = 1;
                 vec![hello]
             }
@@ -175,33 +192,33 @@ impl Follower {
     /// If the leader breaks the protocol, or the trees are not equal in the end. The session is over then; what was
     /// staged in earlier steps is sound to keep, since the next session checks it again.
     pub fn on_response(&mut self, response: Response) -> Result<Step, SyncError> {
-        self.stats.received(&response);
+        self.stats.on_response(&response);
         // Taken out, so that an error leaves the session over.
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Ready(_) => Err(unexpected(&response, "before the session was opened")),
             Phase::Over => Err(unexpected(&response, "after the session was over")),
-            Phase::Greeted(trees) => self.on_greeting(trees, response),
+            Phase::Greeted(base) => self.on_greeting(base, response),
             Phase::Walking(mut session) => {
                 let mut step = Step::default();
                 match response {
-                    Response::Nodes { tree, nodes } => {
-                        session.on_nodes(tree, nodes)?;
-                    }
+                    Response::Nodes { id, nodes } => session.on_nodes(id, nodes)?,
                     Response::Rows {
-                        tree,
-                        prefix,
+                        id,
+                        parts,
+                        more,
                         puts,
-                        deletes,
+                    } => {
+                        let answer = (parts, more, puts.rows);
+                        session.on_rows(id, answer, &mut step.stage, &mut self.stats)?;
+                    }
+                    Response::Since {
+                        id,
+                        puts,
+                        kept,
                         done,
                     } => {
-                        let part = rows::Part {
-                            tree,
-                            prefix,
-                            puts,
-                            deletes,
-                            done,
-                        };
-                        session.on_rows(part, &mut step, &mut self.stats)?;
+                        let answer = (puts.rows, kept, done);
+                        session.on_since(id, answer, &mut step.stage, &mut self.stats)?;
                     }
                     Response::Equal { .. } | Response::Snapshot(_) => {
                         return Err(unexpected(&response, "after the snapshot header"));
@@ -226,10 +243,20 @@ impl Follower {
         }
     }
 
-    /// What the session has cost so far.
+    /// What the session has cost so far, but for the frames: those are counted by whoever carries them.
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Counts a frame received, for [`Follower::stats`].
+    pub fn count_received(&mut self, frame: &[u8]) {
+        self.stats.received.count(frame);
+    }
+
+    /// Counts a frame sent, for [`Follower::stats`].
+    pub fn count_sent(&mut self, frame: &[u8]) {
+        self.stats.sent.count(frame);
     }
 
     /// Rows of the leader known to be equal here, and rows there in all; an estimate while the walk goes on.
@@ -238,13 +265,10 @@ impl Follower {
         self.progress
     }
 
-    fn on_greeting(
-        &mut self,
-        trees: BTreeMap<TreeId, Tree>,
-        response: Response,
-    ) -> Result<Step, SyncError> {
+    fn on_greeting(&mut self, base: Base, response: Response) -> Result<Step, SyncError> {
         match response {
             Response::Equal { index } => {
+                self.stats.mode = Mode::Equal;
                 let finished = Some(Finished::Equal { index });
                 Ok(Step {
                     finished,
@@ -253,10 +277,10 @@ impl Follower {
             }
             Response::Snapshot(header) => {
                 header::check(&header)?;
-                let session = Session::new(header, trees, self.options);
+                let session = Session::new(header, base, self.options, &mut self.stats);
                 self.advance(Box::new(session), Step::default())
             }
-            Response::Nodes { .. } | Response::Rows { .. } => {
+            Response::Nodes { .. } | Response::Rows { .. } | Response::Since { .. } => {
                 Err(unexpected(&response, "before the snapshot header"))
             }
         }
@@ -286,7 +310,7 @@ fn unexpected(response: &Response, when: &'static str) -> SyncError {
         Response::Equal { .. } => "an equality",
         Response::Snapshot(_) => "a snapshot header",
         Response::Nodes { .. } => "nodes",
-        Response::Rows { .. } => "rows",
+        Response::Rows { .. } | Response::Since { .. } => "rows",
     };
     SyncError::Unexpected { message, when }
 }

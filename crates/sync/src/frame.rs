@@ -8,9 +8,9 @@
 //! size that was not first held against [`FRAME_BODY_BYTES_MAX`], and a frame decodes to exactly the value it was made
 //! from or to an error. Knows nothing of what the messages mean.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use serde::Serialize;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::limits::FRAME_BODY_BYTES_MAX;
@@ -20,16 +20,31 @@ pub const FRAME_HEADER_BYTES: usize = 13;
 const FLAG_ZSTD: u8 = 1;
 /// Smaller bodies are not worth the attempt.
 const COMPRESS_BYTES_MIN: usize = 128;
+/// The zstd levels used.
+pub const ZSTD_LEVEL_MIN: i32 = 1;
+/// Above this, zstd takes seconds and megabytes for a few percent.
+pub const ZSTD_LEVEL_MAX: i32 = 19;
 /// bincode claims the size in memory of what it decodes, up to 8 bytes for one on the wire.
 const DECODE_CLAIM_MAX: usize = 8 * FRAME_BODY_BYTES_MAX;
 
 /// What to do with the body of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compression {
     /// Leave it.
     None,
     /// Compress it at this zstd level, and keep the result if it is at least 5 % smaller.
     Zstd(i32),
+}
+
+impl Compression {
+    /// What two sides agree on: the less of what each would do.
+    #[must_use]
+    pub fn least(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Zstd(a), Self::Zstd(b)) => Self::Zstd(a.min(b)),
+            _ => Self::None,
+        }
+    }
 }
 
 impl Default for Compression {
@@ -126,32 +141,40 @@ pub enum FrameError {
 /// # Errors
 /// If the message is longer than [`FRAME_BODY_BYTES_MAX`] when encoded.
 pub fn encode<T: Serialize>(message: &T, compression: Compression) -> Result<Bytes, FrameError> {
-    let raw = bincode::serde::encode_to_vec(message, bincode::config::standard())
+    // The header's place is kept free, so that a body that stays as it is never moves.
+    let mut frame = vec![0; FRAME_HEADER_BYTES];
+    bincode::serde::encode_into_std_write(message, &mut frame, bincode::config::standard())
         .map_err(FrameError::Encode)?;
-    let too_large = FrameError::TooLarge {
-        bytes: raw.len(),
+    let (_, raw) = frame.split_at(FRAME_HEADER_BYTES);
+    let raw_bytes = raw.len();
+    let too_large = || FrameError::TooLarge {
+        bytes: raw_bytes,
         max: FRAME_BODY_BYTES_MAX,
     };
-    let raw_length = match u32::try_from(raw.len()) {
-        Ok(length) if raw.len() <= FRAME_BODY_BYTES_MAX => length,
-        _ => return Err(too_large),
+    let raw_length = match u32::try_from(raw_bytes) {
+        Ok(length) if raw_bytes <= FRAME_BODY_BYTES_MAX => length,
+        _ => return Err(too_large()),
     };
-    let packed = compress(&raw, compression)?;
-    let (flags, body) = match &packed {
-        Some(packed) => (FLAG_ZSTD, packed.as_slice()),
-        None => (0, raw.as_slice()),
-    };
+    let mut flags = 0;
+    if let Some(packed) = compress(raw, compression)? {
+        flags = FLAG_ZSTD;
+        frame.truncate(FRAME_HEADER_BYTES);
+        frame.extend_from_slice(&packed);
+    }
+    let (header, body) = frame.split_at_mut(FRAME_HEADER_BYTES);
     // Compression is kept only when it makes the body smaller, so this fits whenever the raw body did.
-    let Ok(length) = u32::try_from(body.len()) else {
-        return Err(too_large);
-    };
-    let mut frame = BytesMut::with_capacity(FRAME_HEADER_BYTES + body.len());
-    frame.put_u32(length);
-    frame.put_u32(checksum(length, flags, raw_length, body));
-    frame.put_u8(flags);
-    frame.put_u32(raw_length);
-    frame.put_slice(body);
-    Ok(frame.freeze())
+    let length = u32::try_from(body.len()).map_err(|_| too_large())?;
+    let crc = checksum(length, flags, raw_length, body);
+    let fields = length
+        .to_be_bytes()
+        .into_iter()
+        .chain(crc.to_be_bytes())
+        .chain([flags])
+        .chain(raw_length.to_be_bytes());
+    for (slot, byte) in header.iter_mut().zip(fields) {
+        *slot = byte;
+    }
+    Ok(frame.into())
 }
 
 /// Reads the message of one whole frame.
@@ -203,13 +226,16 @@ pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
     }
 }
 
-/// How long a message is in its encoding, before compression.
-pub(crate) fn encoded_bytes<T: Serialize>(message: &T) -> u64 {
-    let mut size = bincode::enc::write::SizeWriter::default();
-    let written =
-        bincode::serde::encode_into_writer(message, &mut size, bincode::config::standard());
-    // Counting cannot fail; a message without an encoding is refused where it is framed.
-    written.map_or(0, |()| size.bytes_written as u64)
+/// The length of a frame's body before compression, as its header says; 0 if it has no whole header.
+pub(crate) fn raw_bytes(frame: &[u8]) -> u64 {
+    let raw = frame.get(FRAME_HEADER_BYTES - 4..FRAME_HEADER_BYTES);
+    raw.and_then(|raw| raw.try_into().ok())
+        .map_or(0, |raw| u64::from(u32::from_be_bytes(raw)))
+}
+
+/// Whether a frame's body is compressed.
+pub(crate) fn is_compressed(frame: &[u8]) -> bool {
+    frame.get(8) == Some(&FLAG_ZSTD)
 }
 
 fn compress(raw: &[u8], compression: Compression) -> Result<Option<Vec<u8>>, FrameError> {
@@ -219,6 +245,8 @@ fn compress(raw: &[u8], compression: Compression) -> Result<Option<Vec<u8>>, Fra
     if raw.len() < COMPRESS_BYTES_MIN {
         return Ok(None);
     }
+    // A level may come from a peer.
+    let level = level.clamp(ZSTD_LEVEL_MIN, ZSTD_LEVEL_MAX);
     let packed = zstd::bulk::compress(raw, level).map_err(FrameError::Compress)?;
     // The reader pays for decompression too: below a ratio of 1.05 it is not worth it.
     Ok((raw.len() * 100 >= packed.len() * 105).then_some(packed))

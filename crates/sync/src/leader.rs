@@ -1,12 +1,16 @@
 //! The leader's side: answers requests from a frozen view.
 //!
 //! Owns the judgement of requests and the making of answers. Invariants: it keeps nothing between requests, so any
-//! request may be repeated, on any connection; an answer holds at most one frame and one batch of rows in memory;
+//! request may be repeated, on any connection, and several may be answered at once; an answer holds at most one frame and one batch of rows in memory;
 //! a row is sent only if it matches its leaf. Must not know how rows are stored or how messages travel.
 
 mod answer;
 mod check;
-mod merge;
+mod listed;
+mod nodes;
+mod read;
+mod rows;
+mod since;
 
 use pando_merkle::{Key, Tree};
 use pando_model::{Row, TreeId};
@@ -14,6 +18,12 @@ use pando_model::{Row, TreeId};
 use crate::error::RequestError;
 use crate::limits::PROTOCOL_VERSION;
 use crate::message::{Request, Response, SnapshotHeader};
+
+use answer::Kind;
+use nodes::Nodes;
+use read::Reader;
+use rows::Rows;
+use since::Since;
 
 pub use answer::Answer;
 
@@ -62,6 +72,11 @@ pub struct Leader<S> {
 impl<S: Source> Leader<S> {
     /// Serves this view.
     pub fn new(source: S, options: LeaderOptions) -> Self {
+        // At least one thing at a time, or no answer would come to its end.
+        let options = LeaderOptions {
+            frame_bytes: options.frame_bytes.max(1),
+            rows_per_read: options.rows_per_read.max(1),
+        };
         Self { source, options }
     }
 
@@ -85,40 +100,51 @@ impl<S: Source> Leader<S> {
             Request::Hello { root, .. } => {
                 let header = self.source.header();
                 let equal = root == header.root;
-                Ok(Answer::one(if equal {
+                Ok(Answer::new(Kind::One(Box::new(if equal {
                     Response::Equal {
                         index: header.index,
                     }
                 } else {
                     Response::Snapshot(header.clone())
-                }))
+                }))))
             }
             Request::Nodes {
+                id,
                 tree,
                 full,
                 prefixes,
             } => {
                 check::prefixes(tree, &prefixes)?;
-                Ok(Answer::nodes(
-                    self.tree(tree)?,
-                    tree,
+                Ok(Answer::new(Kind::Nodes(Nodes {
+                    id,
+                    tree: self.tree(tree)?,
                     full,
-                    prefixes,
-                    self.options,
-                ))
+                    prefixes: prefixes.into_iter(),
+                    options: self.options,
+                })))
             }
-            Request::Rows { tree, wants } => {
+            Request::Rows { id, tree, wants } => {
                 check::wants(tree, &wants)?;
-                let salt = self.salt(tree)?;
-                Ok(Answer::rows(
-                    &self.source,
-                    self.tree(tree)?,
-                    tree,
-                    salt,
-                    wants,
-                    self.options,
-                ))
+                Ok(Answer::new(Kind::Rows(Box::new(Rows {
+                    id,
+                    read: self.reader(tree)?,
+                    tree: self.tree(tree)?,
+                    wants: wants.into_iter(),
+                    current: None,
+                }))))
             }
+            Request::Since {
+                id,
+                tree,
+                prefix,
+                index,
+            } => Ok(Answer::new(Kind::Since(Box::new(Since::new(
+                id,
+                self.reader(tree)?,
+                self.tree(tree)?,
+                &prefix,
+                index,
+            ))))),
         }
     }
 
@@ -128,9 +154,15 @@ impl<S: Source> Leader<S> {
             .ok_or(RequestError::UnknownTree { tree: id })
     }
 
-    fn salt(&self, id: TreeId) -> Result<[u8; 16], RequestError> {
-        let head = self.source.header().trees.iter().find(|head| head.id == id);
-        head.map(|head| head.salt)
-            .ok_or(RequestError::UnknownTree { tree: id })
+    fn reader(&self, tree: TreeId) -> Result<Reader<'_, S>, RequestError> {
+        let heads = &self.source.header().trees;
+        let head = heads.iter().find(|head| head.id == tree);
+        let head = head.ok_or(RequestError::UnknownTree { tree })?;
+        Ok(Reader {
+            source: &self.source,
+            tree,
+            salt: head.salt,
+            options: self.options,
+        })
     }
 }

@@ -12,24 +12,32 @@
 mod error;
 mod follower;
 mod frame;
+mod framer;
 mod header;
 mod leader;
 mod limits;
 mod message;
 mod row;
+mod stats;
 mod wire;
 
 pub use error::{AnswerError, RequestError, SyncError};
-pub use follower::{Base, Finished, Follower, FollowerOptions, Op, Staged, Stats, Step};
-pub use frame::{Compression, FRAME_HEADER_BYTES, FrameError, decode, encode};
+pub use follower::{Base, Finished, Follower, FollowerOptions, Op, Staged, Step};
+pub use frame::{
+    Compression, FRAME_HEADER_BYTES, FrameError, ZSTD_LEVEL_MAX, ZSTD_LEVEL_MIN, decode, encode,
+};
+pub use framer::Framer;
 pub use header::header_root;
 pub use leader::{Answer, Leader, LeaderOptions, Source};
 pub use limits::{
-    FRAME_BODY_BYTES_MAX, FRAME_BYTES_MAX, PAIRS_PER_REQUEST_MAX, PREFIXES_PER_REQUEST_MAX,
-    PROTOCOL_VERSION, ROWS_PER_FRAME_MAX, TREES_MAX, WANTS_PER_REQUEST_MAX,
+    FRAME_BODY_BYTES_MAX, FRAME_BYTES_MAX, KEPT_PER_FRAME_MAX, LISTED_PER_REQUEST_MAX,
+    PREFIXES_PER_REQUEST_MAX, PROTOCOL_VERSION, ROWS_PER_FRAME_MAX, TREES_MAX,
+    WANTS_PER_REQUEST_MAX,
 };
 pub use message::{
-    Children, Deletes, Have, Request, Response, SnapshotHeader, TreeHeader, Want, WireHash,
+    Children, Have, Kept, Part, Request, Response, SnapshotHeader, Tag, TreeHeader, Want, WireHash,
     WireNode,
 };
 pub use row::{row_bytes, row_key, row_leaf};
+pub use stats::{Mode, Served, Stats, Traffic, Volume};
+pub use wire::RowBlock;

@@ -1,17 +1,23 @@
 //! The messages of a session: what the follower asks and what the leader answers.
 //!
 //! Pure data. Decoding checks shape and size only; whether a message makes sense at this point of a session is for
-//! [`crate::Leader`] and [`crate::Follower`] to judge. The layout of these types is the wire format: changing one
-//! means raising [`crate::PROTOCOL_VERSION`].
+//! [`crate::Leader`] and [`crate::Follower`] to judge. Every request but the first has a number, and its answers carry
+//! it: what was asked is not repeated in the answer. The layout of these types is the wire format: changing one means
+//! raising [`crate::PROTOCOL_VERSION`].
+
+mod node;
 
 use pando_merkle::{Digest, Key, Prefix};
-use pando_model::{Row, TreeId};
+use pando_model::TreeId;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    PREFIXES_PER_REQUEST_MAX, ROWS_PER_FRAME_MAX, TREES_MAX, WANTS_PER_REQUEST_MAX,
+    KEPT_PER_FRAME_MAX, LISTED_PER_REQUEST_MAX, PREFIXES_PER_REQUEST_MAX, TREES_MAX,
+    WANTS_PER_REQUEST_MAX,
 };
-use crate::wire::{Bounded, ByteString, Packed, Rows};
+use crate::wire::{Bounded, ByteString, Packed, Prefixes, RowBlock, Wants};
+
+pub use node::{Children, WireHash, WireNode};
 
 /// Follower to leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,21 +33,36 @@ pub enum Request {
     },
     /// "Tell me what is under these prefixes."
     Nodes {
+        /// Number of the request.
+        id: u64,
         /// The tree walked.
         tree: TreeId,
-        /// Answer with whole 32-byte hashes instead of truncated ones.
+        /// Answer with whole 32-byte hashes instead of short ones.
         full: bool,
         /// Strictly ascending.
-        #[serde(deserialize_with = "Bounded::<PREFIXES_PER_REQUEST_MAX>::deserialize")]
+        #[serde(with = "Prefixes")]
         prefixes: Vec<Prefix>,
     },
     /// "Send what I lack under these prefixes."
     Rows {
+        /// Number of the request.
+        id: u64,
         /// The tree walked.
         tree: TreeId,
         /// Strictly ascending by prefix, none under another.
-        #[serde(deserialize_with = "Bounded::<WANTS_PER_REQUEST_MAX>::deserialize")]
+        #[serde(with = "Wants")]
         wants: Vec<Want>,
+    },
+    /// "I have your state of that log index: send what was written since."
+    Since {
+        /// Number of the request.
+        id: u64,
+        /// The tree.
+        tree: TreeId,
+        /// The part of the tree.
+        prefix: Prefix,
+        /// The log index.
+        index: u64,
     },
 }
 
@@ -50,25 +71,41 @@ pub enum Request {
 pub struct Want {
     /// Where.
     pub prefix: Prefix,
-    /// All the follower has there.
+    /// What the follower has there.
     pub have: Have,
 }
 
-/// The leaves a follower holds under a prefix, strictly ascending by key. Empty: stream everything.
+/// The first bytes of a leaf digest. A digest covers id, version and content, so whoever has an equal one has the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(pub [u8; 3]);
+
+impl Tag {
+    /// The tag of a leaf digest.
+    #[must_use]
+    pub fn of(digest: &Digest) -> Self {
+        let [a, b, c, ..] = digest.0;
+        Self([a, b, c])
+    }
+}
+
+/// The leaves a follower lists under a prefix, in the order of their keys. None: stream everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Have {
-    /// First 8 bytes of the key, first 8 bytes of the leaf digest.
-    Short(#[serde(with = "Packed")] Vec<(u64, u64)>),
-    /// Whole key, whole leaf digest.
+    /// The tag of each, all different.
+    Tags(#[serde(with = "Packed")] Vec<Tag>),
+    /// Whole key, whole leaf digest, strictly ascending by key.
     Full(#[serde(with = "Packed")] Vec<(Key, Digest)>),
 }
 
 impl Have {
+    /// Nothing is listed.
+    pub(crate) const NOTHING: Self = Self::Tags(Vec::new());
+
     /// How many leaves are listed.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Short(pairs) => pairs.len(),
+            Self::Tags(tags) => tags.len(),
             Self::Full(pairs) => pairs.len(),
         }
     }
@@ -90,54 +127,78 @@ pub enum Response {
     },
     /// What the session will make the follower equal to.
     Snapshot(SnapshotHeader),
-    /// Answers some of the prefixes of a `Nodes` request.
+    /// Answers the next prefixes of a `Nodes` request, in its order.
     Nodes {
-        /// The tree walked.
-        tree: TreeId,
-        /// Each prefix asked for is answered once.
+        /// The request.
+        id: u64,
+        /// One for each prefix.
         #[serde(deserialize_with = "Bounded::<PREFIXES_PER_REQUEST_MAX>::deserialize")]
-        nodes: Vec<(Prefix, WireNode)>,
+        nodes: Vec<WireNode>,
     },
-    /// A part of the answer to one want.
+    /// Answers the next wants of a `Rows` request, in its order.
     Rows {
-        /// The tree walked.
-        tree: TreeId,
-        /// The want answered.
-        prefix: Prefix,
-        /// Rows the follower lacks or has in another version, in key order over all parts.
-        #[serde(with = "Rows::<ROWS_PER_FRAME_MAX>")]
-        puts: Vec<Row>,
-        /// Keys the follower listed and the leader does not have, in key order over all parts.
-        deletes: Deletes,
+        /// The request.
+        id: u64,
+        /// One for each want answered here; the first may go on with the last of the frame before.
+        #[serde(deserialize_with = "Bounded::<WANTS_PER_REQUEST_MAX>::deserialize")]
+        parts: Vec<Part>,
+        /// Whether the answer to the last of these wants goes on in the next frame.
+        more: bool,
+        /// The rows of all parts: those the follower did not list, in key order for each want.
+        puts: RowBlock,
+    },
+    /// A part of the answer to a `Since` request.
+    Since {
+        /// The request.
+        id: u64,
+        /// Rows written since, in key order over all parts.
+        puts: RowBlock,
+        /// Where rows were removed since: what is still there. In key order over all parts, each after the rows there.
+        #[serde(deserialize_with = "Bounded::<KEPT_PER_FRAME_MAX>::deserialize")]
+        kept: Vec<Kept>,
         /// Whether this is the last part.
         done: bool,
     },
 }
 
-/// Keys to delete, in the form in which the follower listed them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Deletes {
-    /// First 8 bytes of each key.
-    Short(#[serde(with = "Packed")] Vec<u64>),
-    /// Whole keys.
-    Full(#[serde(with = "Packed")] Vec<Key>),
-}
-
-impl Deletes {
-    /// How many keys are listed.
+impl Response {
+    /// The rows it carries.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn block(&self) -> Option<&RowBlock> {
         match self {
-            Self::Short(keys) => keys.len(),
-            Self::Full(keys) => keys.len(),
+            Self::Rows { puts, .. } | Self::Since { puts, .. } => Some(puts),
+            Self::Equal { .. } | Self::Snapshot(_) | Self::Nodes { .. } => None,
         }
     }
 
-    /// Whether nothing is listed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// The same, to be laid out otherwise.
+    pub fn block_mut(&mut self) -> Option<&mut RowBlock> {
+        match self {
+            Self::Rows { puts, .. } | Self::Since { puts, .. } => Some(puts),
+            Self::Equal { .. } | Self::Snapshot(_) | Self::Nodes { .. } => None,
+        }
     }
+}
+
+/// A part of the answer to one want.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// How many rows of the frame belong to this want.
+    pub puts: u32,
+    /// Positions in the want's list of leaves that the leader does not have: deleted, unless a row takes their place.
+    /// Ascending over all parts of one want.
+    #[serde(deserialize_with = "Bounded::<LISTED_PER_REQUEST_MAX>::deserialize")]
+    pub gone: Vec<u32>,
+}
+
+/// What a bucket of the leader holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The bucket.
+    pub prefix: Prefix,
+    /// The tags of all its leaves. The follower drops what it has there under none of them.
+    #[serde(with = "Packed")]
+    pub tags: Vec<Tag>,
 }
 
 /// The state a leader offers: one frozen view, at one log index.
@@ -176,120 +237,4 @@ pub struct TreeHeader {
     pub count: u64,
     /// Bytes of those rows: a hint, for progress bars.
     pub bytes: u64,
-}
-
-/// A node of the leader's tree.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WireNode {
-    /// No leaf under the prefix.
-    Empty,
-    /// Few leaves under the prefix.
-    Bucket {
-        /// Digest of the bucket.
-        hash: WireHash,
-        /// How many leaves.
-        count: u64,
-    },
-    /// Many leaves under the prefix.
-    Inner {
-        /// The digests of its children.
-        children: Children,
-    },
-}
-
-/// A digest as it travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WireHash {
-    /// The first 8 bytes.
-    Short([u8; 8]),
-    /// All of it.
-    Full(Digest),
-}
-
-impl WireHash {
-    /// A digest in the form asked for.
-    #[must_use]
-    pub fn of(digest: &Digest, full: bool) -> Self {
-        if full {
-            Self::Full(*digest)
-        } else {
-            Self::Short(digest.truncated().to_be_bytes())
-        }
-    }
-
-    /// Whether it is a whole digest.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full(_))
-    }
-
-    /// Whether two hashes can be of one digest.
-    pub(crate) fn agrees(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Full(digest), hash) | (hash, Self::Full(digest)) => hash.matches(digest),
-            (Self::Short(a), Self::Short(b)) => a == b,
-        }
-    }
-
-    /// Whether `digest` has this hash.
-    #[must_use]
-    pub fn matches(&self, digest: &Digest) -> bool {
-        *self == Self::of(digest, self.is_full())
-    }
-}
-
-/// The children of an inner node: which are not empty, and the digest of each of those.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Children {
-    present: u16,
-    hashes: Hashes,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Hashes {
-    Short(#[serde(with = "Packed")] Vec<u64>),
-    Full(#[serde(with = "Packed")] Vec<Digest>),
-}
-
-impl Children {
-    /// The children's digests in the form asked for.
-    #[must_use]
-    pub fn of(children: &[Option<Digest>; 16], full: bool) -> Self {
-        let present = children
-            .iter()
-            .enumerate()
-            .filter(|(_, digest)| digest.is_some())
-            .fold(0, |bits, (n, _)| bits | (1 << n));
-        let some = children.iter().flatten();
-        let hashes = if full {
-            Hashes::Full(some.copied().collect())
-        } else {
-            Hashes::Short(some.map(Digest::truncated).collect())
-        };
-        Self { present, hashes }
-    }
-
-    /// The sixteen children, `None` where there is no leaf; `None` at all if there are not as many hashes as
-    /// children, or no child, which no leader of this protocol sends.
-    #[must_use]
-    pub fn unpack(&self) -> Option<[Option<WireHash>; 16]> {
-        let mut hashes: Vec<WireHash> = match &self.hashes {
-            Hashes::Short(list) => list
-                .iter()
-                .map(|hash| WireHash::Short(hash.to_be_bytes()))
-                .collect(),
-            Hashes::Full(list) => list.iter().copied().map(WireHash::Full).collect(),
-        };
-        if hashes.len() != self.present.count_ones() as usize || hashes.is_empty() {
-            return None;
-        }
-        hashes.reverse();
-        Some(std::array::from_fn(|n| {
-            if self.present & (1 << n) == 0 {
-                None
-            } else {
-                hashes.pop()
-            }
-        }))
-    }
 }

@@ -1,16 +1,23 @@
 //! How the messages' fields look on the wire, where serde's derive would be slow, large or unbounded.
 //!
-//! Owns the encoded forms of rows, byte strings and lists. Decoding trusts no length: a list says how many items it may
+//! Owns the encoded forms of rows, prefixes, byte strings and lists. Decoding trusts no length: a list says how many items it may
 //! have, and byte strings are borrowed from the frame before they are copied, so memory stays in proportion to the
 //! bytes received. Knows nothing of sessions.
+
+mod prefixes;
+mod rows;
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use pando_merkle::{Digest, Key};
-use pando_model::Row;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::message::Tag;
+
+pub(crate) use prefixes::{Prefixes, Wants};
+pub use rows::RowBlock;
 
 /// `deserialize_with = "Bounded::<MAX>::deserialize"`: a list of at most `MAX` items.
 pub(crate) struct Bounded<const MAX: usize>;
@@ -56,8 +63,8 @@ pub(crate) trait Fixed: Sized {
     fn take(from: &[u8]) -> Option<Self>;
 }
 
-impl Fixed for u64 {
-    const BYTES: usize = 8;
+impl Fixed for u32 {
+    const BYTES: usize = 4;
 
     fn put(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.to_be_bytes());
@@ -65,6 +72,18 @@ impl Fixed for u64 {
 
     fn take(from: &[u8]) -> Option<Self> {
         from.try_into().ok().map(Self::from_be_bytes)
+    }
+}
+
+impl Fixed for Tag {
+    const BYTES: usize = 3;
+
+    fn put(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.0);
+    }
+
+    fn take(from: &[u8]) -> Option<Self> {
+        from.try_into().ok().map(Self)
     }
 }
 
@@ -174,35 +193,5 @@ impl ByteString {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         Blob::deserialize(from).map(|blob| blob.0)
-    }
-}
-
-/// `#[serde(with = "Rows::<MAX>")]`: a list of at most `MAX` rows, their bytes as strings.
-pub(crate) struct Rows<const MAX: usize>;
-
-impl<const MAX: usize> Rows<MAX> {
-    pub(crate) fn serialize<S: Serializer>(rows: &[Row], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(
-            rows.iter()
-                .map(|row| (Slice(&row.id), row.version, Slice(&row.content))),
-        )
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Row>, D::Error> {
-        let rows: Vec<RowIn> = Bounded::<MAX>::deserialize(from)?;
-        Ok(rows.into_iter().map(|row| row.0).collect())
-    }
-}
-
-struct RowIn(Row);
-
-impl<'de> Deserialize<'de> for RowIn {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (id, version, content) = <(Blob, [u8; 16], Blob)>::deserialize(from)?;
-        Ok(Self(Row {
-            id: id.0,
-            version,
-            content: content.0,
-        }))
     }
 }

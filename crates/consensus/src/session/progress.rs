@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pando_sync::Stats;
+use pando_sync::{Served, Stats};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -38,6 +38,8 @@ pub(crate) struct Progress {
     pub(crate) reruns: AtomicU64,
     /// How sessions ended here, and streams served to others.
     pub(crate) outcomes: Outcomes,
+    /// What all streams served as leader, added up.
+    served: Mutex<Served>,
     running: watch::Sender<Option<Running>>,
     episodes: Mutex<Episodes>,
 }
@@ -125,9 +127,14 @@ impl Progress {
         Self::add(&self.rows_put, stats.rows_put);
         Self::add(&self.rows_deleted, stats.rows_deleted);
         Self::add(&self.row_bytes, stats.row_bytes);
-        Self::add(&self.metadata_bytes, stats.metadata_bytes);
+        Self::add(&self.metadata_bytes, stats.metadata_bytes());
         Self::add(&self.round_trips, stats.round_trips);
         Self::add(&self.reruns, stats.reruns);
+    }
+
+    /// Notes what one stream served.
+    pub(crate) fn served(&self, served: &Served) {
+        self.served.lock().add(served);
     }
 
     /// Notes that work on an offer that arrived at `at` begins.

@@ -1,33 +1,29 @@
 //! The follower's side of a sync stream: pulls what differs, stages it durably, verifies it.
 //!
-//! The session's hashing and the stage's writes run on blocking threads, a few frames at a time; sending never waits
-//! for receiving, nor the other way round, so two full queues cannot block each other. A broken stream is opened anew
+//! Reading frames, the session's hashing and the stage's writes run on threads of their own (`intake`); sending never
+//! waits for receiving, nor the other way round, so two full queues cannot block each other. A broken stream is opened anew
 //! and goes on from what is staged; only what was under way is lost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pando_merkle::Tree;
-use pando_model::{NodeId, TreeId};
-use pando_replica::{Replica, ReplicaError, Stage, StagedDelta};
-use pando_sync::{
-    Compression, Finished, Follower, FollowerOptions, FrameError, Request, Response,
-    SnapshotHeader, Source, Step, SyncError,
-};
+use pando_model::NodeId;
+use pando_replica::{Replica, ReplicaError, StagedDelta};
+use pando_sync::{Compression, Follower, FollowerOptions, FrameError, SyncError};
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::NodeAddress;
 use crate::options::NodeOptions;
+use crate::session::intake::{Feed, Intake, Moved, Session, Verified};
 use crate::session::progress::Progress;
-use crate::session::{Down, Offer, Up};
-use crate::transport::{SyncPipe, Transport, TransportError};
+use crate::session::{Offer, Up};
+use crate::transport::{Transport, TransportError};
 
-/// Most frames taken to the blocking thread at once.
-const FRAMES_PER_HOP: usize = 8;
 /// Pause before a stream is opened anew, times the failures in a row.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -89,24 +85,6 @@ pub(super) struct Pull {
     pub(super) superseded: CancellationToken,
 }
 
-/// The state that moves between the async side and the blocking threads.
-struct Session {
-    follower: Follower,
-    stage: Stage,
-    offer: Arc<Offer>,
-    replica: Arc<Replica>,
-}
-
-/// What a few frames came to.
-#[derive(Default)]
-struct Hop {
-    send: Vec<Bytes>,
-    finished: Option<Verified>,
-}
-
-/// The state pulled, all roots equal to the leader's.
-type Verified = (SnapshotHeader, BTreeMap<TreeId, Tree>);
-
 impl Pull {
     /// Pulls until the offered state is staged and its intent durable.
     pub(super) async fn run(&self) -> Result<StagedDelta, PullError> {
@@ -140,26 +118,27 @@ impl Pull {
     /// One stream.
     async fn attempt(&self) -> Result<StagedDelta, PullError> {
         let (replica, offer) = (Arc::clone(&self.replica), Arc::clone(&self.offer));
+        let options = FollowerOptions {
+            lineage: self.options.sync_lineage,
+            ..FollowerOptions::default()
+        };
         let opened = blocking(move || {
             let stage = replica.begin_stage()?;
-            let mut follower = Follower::new(stage.base(), FollowerOptions::default());
+            let mut follower = Follower::new(stage.base(), options);
             let hello = follower.start();
-            Ok((
-                Session {
-                    follower,
-                    stage,
-                    offer,
-                    replica,
-                },
-                hello,
-            ))
+            let mut session = Session {
+                follower,
+                stage,
+                offer,
+                replica,
+            };
+            let frames = hello.into_iter().map(|request| session.frame(request));
+            let frames: Vec<Bytes> = frames.collect::<Result<_, FrameError>>()?;
+            Ok((session, frames))
         });
         let (session, hello) = opened.await?;
-        let mut session = Some(session);
-        let streamed = self.stream(&mut session, hello).await;
-        let session = session.ok_or(PullError::Lost)?;
-        let stats = session.follower.stats();
-        self.progress.streamed(stats);
+        let (session, streamed) = self.stream(session, hello).await?;
+        self.progress.streamed(session.follower.stats());
         match streamed {
             Ok((header, trees)) => {
                 blocking(move || Ok(session.stage.finish(&header, trees)?)).await
@@ -171,135 +150,109 @@ impl Pull {
         }
     }
 
+    /// Runs the session over one stream, to its end or to the stream's. Always brings the session back.
     async fn stream(
         &self,
-        session: &mut Option<Session>,
-        hello: Vec<Request>,
-    ) -> Result<Verified, PullError> {
+        session: Session,
+        hello: Vec<Bytes>,
+    ) -> Result<(Session, Result<Verified, PullError>), PullError> {
         let opening = self.transport.open_sync(self.leader, &self.address);
-        let SyncPipe { tx, mut rx } = tokio::select! {
-            opened = opening => opened?,
-            () = self.superseded.cancelled() => return Err(PullError::Superseded),
+        let opened = tokio::select! {
+            opened = opening => opened.map_err(PullError::from),
+            () = self.superseded.cancelled() => Err(PullError::Superseded),
         };
+        let pipe = match opened {
+            Ok(pipe) => pipe,
+            Err(error) => return Ok((session, Err(error))),
+        };
+        let Intake {
+            feed,
+            mut requests,
+            mut thread,
+        } = Intake::start(session, self.moved());
+        let broken = tokio::select! {
+            ended = &mut thread => {
+                let (session, result) = ended.map_err(|_| PullError::Lost)?;
+                return Ok((session, whole(result, PullError::Lost)));
+            }
+            error = self.receive(pipe.rx, &feed) => error,
+            error = self.send(pipe.tx, hello, &mut requests) => error,
+            () = self.superseded.cancelled() => PullError::Superseded,
+        };
+        // What came before a break is kept, and may even have been all.
+        drop(feed);
+        let (session, result) = thread.await.map_err(|_| PullError::Lost)?;
+        Ok((session, whole(result, broken)))
+    }
+
+    /// Hands frames on until the stream breaks.
+    async fn receive(
+        &self,
+        mut rx: mpsc::Receiver<Result<Bytes, TransportError>>,
+        feed: &Feed,
+    ) -> PullError {
+        let after = self.options.sync_idle;
+        loop {
+            match timeout(after, rx.recv()).await {
+                Ok(Some(Ok(frame))) => {
+                    Progress::add(&self.progress.bytes_in, frame.len() as u64);
+                    feed.take(frame).await;
+                }
+                Ok(Some(Err(error))) => return error.into(),
+                Ok(None) => return PullError::Closed,
+                // The leader may be waiting for this node.
+                Err(_) if feed.is_busy() => {}
+                Err(_) => return PullError::Idle { after },
+            }
+        }
+    }
+
+    /// Sends frames until the stream breaks.
+    async fn send(
+        &self,
+        tx: mpsc::Sender<Bytes>,
+        hello: Vec<Bytes>,
+        requests: &mut mpsc::UnboundedReceiver<Bytes>,
+    ) -> PullError {
         let open = Up::Open {
             token: self.offer.token,
+            accepts: self.options.sync_compression,
         };
-        let mut outbox = VecDeque::from([pando_sync::encode(&open, Compression::None)?]);
-        outbox.extend(encode(hello)?);
+        let open = match pando_sync::encode(&open, Compression::None) {
+            Ok(open) => open,
+            Err(error) => return error.into(),
+        };
+        let mut first = VecDeque::from([open]);
+        first.extend(hello);
         loop {
-            tokio::select! {
-                permit = tx.reserve(), if !outbox.is_empty() => {
-                    let permit = permit.map_err(|_| PullError::Closed)?;
-                    if let Some(frame) = outbox.pop_front() {
-                        Progress::add(&self.progress.bytes_out, frame.len() as u64);
-                        permit.send(frame);
-                    }
-                }
-                received = timeout(self.options.sync_idle, rx.recv()) => {
-                    let idle = PullError::Idle { after: self.options.sync_idle };
-                    let first = received.map_err(|_| idle)?.ok_or(PullError::Closed)??;
-                    let mut frames = vec![first];
-                    let mut broken = None;
-                    while frames.len() < FRAMES_PER_HOP && let Ok(next) = rx.try_recv() {
-                        match next {
-                            Ok(frame) => frames.push(frame),
-                            Err(error) => {
-                                broken = Some(error);
-                                break;
-                            }
-                        }
-                    }
-                    // What came before a break is kept.
-                    let hop = self.hop(session, frames).await?;
-                    outbox.extend(hop.send);
-                    if let Some(verified) = hop.finished {
-                        return Ok(verified);
-                    }
-                    broken.map_or(Ok(()), Err)?;
-                }
-                () = self.superseded.cancelled() => return Err(PullError::Superseded),
-            }
-        }
-    }
-
-    /// Takes frames to a blocking thread and brings back what they came to.
-    async fn hop(
-        &self,
-        session: &mut Option<Session>,
-        frames: Vec<Bytes>,
-    ) -> Result<Hop, PullError> {
-        let bytes = frames.iter().map(|frame| frame.len() as u64).sum();
-        Progress::add(&self.progress.bytes_in, bytes);
-        let mut taken = session.take().ok_or(PullError::Lost)?;
-        let hop = tokio::task::spawn_blocking(move || {
-            let hop = taken.take(&frames);
-            (taken, hop)
-        });
-        let (back, hop) = hop.await.map_err(|_| PullError::Lost)?;
-        self.progress
-            .moved(back.follower.progress(), back.follower.stats());
-        *session = Some(back);
-        hop
-    }
-}
-
-impl Session {
-    fn take(&mut self, frames: &[Bytes]) -> Result<Hop, PullError> {
-        let mut hop = Hop::default();
-        for frame in frames {
-            fail::fail_point!("sync::frame", |_| Err(PullError::Closed));
-            let response = match pando_sync::decode(frame)? {
-                Down::Response(response) => response,
-                Down::Refused { reason } => return Err(PullError::Refused { reason }),
+            let next = match first.pop_front() {
+                Some(frame) => Some(frame),
+                None => requests.recv().await,
             };
-            if let Response::Snapshot(header) = &response
-                && *header != self.offer.header
-            {
-                return Err(PullError::OtherView);
-            }
-            let step = self.follower.on_response(response)?;
-            self.follow(step, &mut hop)?;
-        }
-        Ok(hop)
-    }
-
-    /// Does what a step says: stage first, send after.
-    fn follow(&mut self, mut step: Step, hop: &mut Hop) -> Result<(), PullError> {
-        loop {
-            if !step.stage.is_empty() {
-                self.stage.put(std::mem::take(&mut step.stage))?;
-            }
-            hop.send.extend(encode(std::mem::take(&mut step.send))?);
-            match step.finished {
-                Some(Finished::Verified { header, trees }) => {
-                    hop.finished = Some((header, trees));
-                    return Ok(());
-                }
-                Some(Finished::Equal { .. }) => {
-                    hop.finished = Some((self.offer.header.clone(), self.installed()?));
-                    return Ok(());
-                }
-                None if step.more => step = self.follower.proceed()?,
-                None => return Ok(()),
+            let Some(frame) = next else {
+                // The session is over: its thread says how.
+                return std::future::pending().await;
+            };
+            Progress::add(&self.progress.bytes_out, frame.len() as u64);
+            if tx.send(frame).await.is_err() {
+                return PullError::Closed;
             }
         }
     }
 
-    /// The trees as they are installed, for a leader whose state is the same: only the position is to be installed.
-    fn installed(&self) -> Result<BTreeMap<TreeId, Tree>, PullError> {
-        let view = self.replica.freeze()?;
-        let ids = view.header().trees.iter().map(|tree| tree.id);
-        Ok(ids
-            .filter_map(|id| Some((id, view.tree(id)?.clone())))
-            .collect())
+    /// What is shown of the session after each batch.
+    fn moved(&self) -> Moved {
+        let progress = Arc::clone(&self.progress);
+        Box::new(move |follower| progress.moved(follower.progress(), follower.stats()))
     }
 }
 
-fn encode(requests: Vec<Request>) -> Result<Vec<Bytes>, FrameError> {
-    let frames = requests
-        .into_iter()
-        .map(|request| pando_sync::encode(&Up::Request(request), Compression::default()));
-    frames.collect()
+/// What a session came to; `otherwise` if it was not over when its stream was.
+fn whole(
+    result: Result<Option<Verified>, PullError>,
+    otherwise: PullError,
+) -> Result<Verified, PullError> {
+    result.and_then(|verified| verified.ok_or(otherwise))
 }
 
 async fn blocking<T: Send + 'static>(

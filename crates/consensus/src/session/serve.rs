@@ -1,7 +1,8 @@
 //! The leader's side of a sync stream: answers requests from the view its token names.
 //!
-//! Reading rows, hashing and compressing run on blocking threads; what they make waits in a bounded queue until the
-//! follower takes it, so a slow follower slows its own session and nothing else.
+//! Reading rows, hashing and compressing run on a few blocking threads, each with a request of its own; what they make
+//! ahead of the wire waits in a bounded queue until the follower takes it, so a slow follower slows its own session and
+//! nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,12 @@ use bytes::Bytes;
 use pando_merkle::{Key, Tree};
 use pando_model::{NodeId, Row, TreeId};
 use pando_replica::{FrozenView, ViewError};
-use pando_sync::{Compression, Leader, LeaderOptions, Request, SnapshotHeader, Source};
+use pando_sync::{
+    Compression, Framer, Leader, LeaderOptions, Request, Served, SnapshotHeader, Source,
+};
+use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::error::chain;
@@ -25,6 +29,8 @@ use crate::transport::{SyncPipe, TransportError};
 
 /// How long a row that is damaged here is waited for, while it is mended from another member.
 const MEND_MAX: Duration = Duration::from_secs(5);
+/// Most requests of one session answered at once.
+const PLACES_MAX: usize = 4;
 
 /// Why the leader's side ended early.
 #[derive(Debug, Error)]
@@ -107,10 +113,10 @@ async fn run(
     progress: &Progress,
     limit: &RateLimit,
 ) -> Result<(), ServeError> {
-    let first = next(pipe, options.sync_idle)
+    let first = next(&mut pipe.rx, options.sync_idle)
         .await?
         .ok_or(ServeError::Unopened)?;
-    let Up::Open { token } = pando_sync::decode(&first)? else {
+    let Up::Open { token, accepts } = pando_sync::decode(&first)? else {
         return Err(ServeError::NotOpen);
     };
     let (view, closed) = views
@@ -121,77 +127,133 @@ async fn run(
         index = view.applied().index(),
         "serving a sync stream"
     );
-    let leader = Arc::new(Leader::new(Shared(view), LeaderOptions::default()));
-    let answering = async {
-        while let Some(frame) = next(pipe, options.sync_idle).await? {
-            let Up::Request(request) = pando_sync::decode(&frame)? else {
-                return Err(ServeError::NotOpen);
-            };
-            answer(
-                Arc::clone(&leader),
-                request,
-                &pipe.tx,
-                options,
-                progress,
-                limit,
-            )
-            .await?;
-        }
-        Ok(())
+    let (frames_tx, frames) = mpsc::channel(options.sync_frames_queued_max);
+    let pool = Pool {
+        leader: Leader::new(Shared(view), LeaderOptions::default()),
+        framer: Mutex::new(Framer::new(accepts.least(options.sync_compression))),
+        served: Mutex::default(),
+        places: Arc::new(Semaphore::new(places())),
     };
-    tokio::select! {
-        done = answering => done,
+    let pool = Arc::new(pool);
+    pool.served.lock().received.count(&first);
+    let SyncPipe { tx, rx } = pipe;
+    let done = tokio::select! {
+        done = take(&pool, rx, frames_tx, options) => done,
+        done = send(tx, frames, options, progress, limit) => done,
         () = closed.cancelled() => Err(ServeError::Withdrawn),
-    }
+    };
+    let served = pool.served.lock().clone();
+    tracing::debug!(follower = from, ?served, "what the stream served");
+    progress.served(&served);
+    done
 }
 
-async fn next(pipe: &mut SyncPipe, idle: Duration) -> Result<Option<Bytes>, ServeError> {
-    let received = timeout(idle, pipe.rx.recv()).await;
+/// Answers a session's requests.
+struct Pool {
+    leader: Leader<Shared>,
+    framer: Mutex<Framer>,
+    served: Mutex<Served>,
+    /// One for each request that may be answered at once.
+    places: Arc<Semaphore>,
+}
+
+/// A frame for the follower, or why there is none.
+type Made = Result<Bytes, String>;
+
+fn places() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(PLACES_MAX))
+}
+
+async fn next(
+    rx: &mut mpsc::Receiver<Result<Bytes, TransportError>>,
+    idle: Duration,
+) -> Result<Option<Bytes>, ServeError> {
+    let received = timeout(idle, rx.recv()).await;
     Ok(received
         .map_err(|_| ServeError::Idle { after: idle })?
         .transpose()?)
 }
 
-async fn answer(
-    leader: Arc<Leader<Shared>>,
-    request: Request,
+/// Takes requests, and has each answered as soon as there is a place for it.
+async fn take(
+    pool: &Arc<Pool>,
+    rx: &mut mpsc::Receiver<Result<Bytes, TransportError>>,
+    frames: mpsc::Sender<Made>,
+    options: &NodeOptions,
+) -> Result<(), ServeError> {
+    let all = pool.places.available_permits();
+    loop {
+        let Ok(place) = Arc::clone(&pool.places).acquire_owned().await else {
+            return Ok(());
+        };
+        let frame = loop {
+            match next(rx, options.sync_idle).await {
+                // While it is sent answers, a follower need not ask. Whether it takes them is watched where they go.
+                Err(ServeError::Idle { .. }) if pool.places.available_permits() + 1 < all => {}
+                received => break received?,
+            }
+        };
+        let Some(frame) = frame else {
+            return Ok(());
+        };
+        let Up::Request(request) = pando_sync::decode(&frame)? else {
+            return Err(ServeError::NotOpen);
+        };
+        {
+            let mut served = pool.served.lock();
+            served.received.count(&frame);
+            served.requests += 1;
+        }
+        let (pool, frames) = (Arc::clone(pool), frames.clone());
+        // Ends by itself when nobody takes its frames; what went wrong goes the same way.
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(reason) = pool.answer(request, &frames) {
+                drop(frames.blocking_send(Err(reason)));
+            }
+            drop(place);
+        }));
+    }
+}
+
+/// Sends what is made.
+async fn send(
     tx: &mpsc::Sender<Bytes>,
+    mut frames: mpsc::Receiver<Made>,
     options: &NodeOptions,
     progress: &Progress,
     limit: &RateLimit,
 ) -> Result<(), ServeError> {
-    let (frames_tx, mut frames) = mpsc::channel(options.sync_frames_queued_max);
-    // Ends by itself when `frames` is dropped.
-    let making = tokio::task::spawn_blocking(move || make(&leader, request, &frames_tx));
-    let idle = options.sync_idle;
-    while let Some(frame) = frames.recv().await {
-        let frame: Bytes = frame;
+    let after = options.sync_idle;
+    while let Some(made) = frames.recv().await {
+        let frame = made.map_err(|reason| ServeError::Answer { reason })?;
         let bytes = frame.len() as u64;
         limit.acquire(bytes).await;
-        let sent = timeout(idle, tx.send(frame)).await;
-        sent.map_err(|_| ServeError::Idle { after: idle })?
+        let sent = timeout(after, tx.send(frame)).await;
+        sent.map_err(|_| ServeError::Idle { after })?
             .map_err(|_| ServeError::Gone)?;
         Progress::add(&progress.bytes_served, bytes);
     }
-    let made = making.await;
-    made.unwrap_or_else(|_| Err("the answering thread was lost".to_owned()))
-        .map_err(|reason| ServeError::Answer { reason })
+    // Nobody makes any more: whoever takes requests says why.
+    std::future::pending().await
 }
 
-/// Makes all frames of an answer, as fast as they are taken.
-fn make(
-    leader: &Leader<Shared>,
-    request: Request,
-    frames: &mpsc::Sender<Bytes>,
-) -> Result<(), String> {
-    let answer = leader.answer(request).map_err(|error| chain(&error))?;
-    for response in answer {
-        let response = response.map_err(|error| chain(&error))?;
-        let frame = pando_sync::encode(&Down::Response(response), Compression::default())
-            .map_err(|error| chain(&error))?;
-        if frames.blocking_send(frame).is_err() {
-            return Ok(());
+impl Pool {
+    /// Makes all frames of an answer, as fast as they are taken.
+    fn answer(&self, request: Request, frames: &mpsc::Sender<Made>) -> Result<(), String> {
+        let mode = request.mode();
+        let answer = self.leader.answer(request).map_err(|error| chain(&error))?;
+        for response in answer {
+            let mut response = response.map_err(|error| chain(&error))?;
+            self.served.lock().count(mode, &response);
+            let compression = self.framer.lock().prepare(&mut response);
+            let frame = pando_sync::encode(&Down::Response(response), compression)
+                .map_err(|error| chain(&error))?;
+            self.framer.lock().learn(compression, &frame);
+            self.served.lock().sent.count(&frame);
+            if frames.blocking_send(Ok(frame)).is_err() {
+                return Ok(());
+            }
         }
+        Ok(())
     }
-    Ok(())
 }

@@ -51,10 +51,11 @@ impl Session {
         let options = FollowerOptions {
             window: 3,
             prefixes_per_request: 8,
-            pairs_per_request: 64,
+            listed_per_request: 64,
             list_max: 64,
             wide_start_min: 500,
             deletes_per_step: 5,
+            ..FollowerOptions::default()
         };
         let mut follower = Follower::new(base, options);
         let small = LeaderOptions {

@@ -4,32 +4,50 @@ use pando_merkle::{BUCKET_MAX, NodeView, Prefix};
 use pando_model::TreeId;
 
 use super::cover;
+use super::pending::{Asked, Pending};
 use super::session::Session;
 use crate::error::SyncError;
 use crate::message::{Children, WireHash, WireNode};
 
 impl Session {
-    pub(super) fn on_nodes(
-        &mut self,
-        tree: TreeId,
-        nodes: Vec<(Prefix, WireNode)>,
-    ) -> Result<(), SyncError> {
+    pub(super) fn on_nodes(&mut self, id: u64, nodes: Vec<WireNode>) -> Result<(), SyncError> {
+        let what = "nodes";
+        let Some(Pending::Nodes {
+            tree,
+            full,
+            mut asked,
+        }) = self.outstanding.remove(&id)
+        else {
+            return Err(SyncError::NotRequested { what, id });
+        };
+        let invalid = |rule| Err(SyncError::Part { id, rule });
         if nodes.is_empty() {
-            let (message, when) = ("no nodes", "where it must send some or nothing");
-            return Err(SyncError::Unexpected { message, when });
+            return invalid("it has no nodes");
         }
-        for (prefix, node) in nodes {
-            self.on_node(tree, prefix, &node)?;
+        if nodes.len() > asked.len() {
+            return invalid("it has more nodes than were asked for");
+        }
+        let answered: Vec<Asked> = asked.drain(..nodes.len()).collect();
+        // What is noted last is asked first: so the requests go on in key order.
+        for (asked, node) in answered.into_iter().zip(nodes).rev() {
+            self.on_node(tree, full, asked, &node)?;
+        }
+        if !asked.is_empty() {
+            let pending = Pending::Nodes { tree, full, asked };
+            self.outstanding.insert(id, pending);
         }
         Ok(())
     }
 
-    fn on_node(&mut self, tree: TreeId, prefix: Prefix, node: &WireNode) -> Result<(), SyncError> {
+    fn on_node(
+        &mut self,
+        tree: TreeId,
+        full: bool,
+        asked: Asked,
+        node: &WireNode,
+    ) -> Result<(), SyncError> {
+        let prefix = asked.prefix;
         let invalid = |rule| SyncError::Node { tree, prefix, rule };
-        let what = "a node";
-        let asked = self.asked.remove(&(tree, prefix));
-        let asked = asked.ok_or(SyncError::NotRequested { what, tree, prefix })?;
-        self.answered(asked.request);
         let round = asked.round + 1;
         match node {
             WireNode::Empty if asked.hash.is_some() => {
@@ -40,7 +58,7 @@ impl Session {
                 Ok(())
             }
             WireNode::Bucket { hash, count } => {
-                if hash.is_full() != self.full {
+                if hash.is_full() != full {
                     return Err(invalid("its hash has not the length asked for"));
                 }
                 if *count == 0 || *count > BUCKET_MAX as u64 {
@@ -52,7 +70,7 @@ impl Session {
                 self.on_bucket(tree, prefix, *hash, round);
                 Ok(())
             }
-            WireNode::Inner { children } => self.on_inner(tree, prefix, children, round),
+            WireNode::Inner { children } => self.on_inner(tree, full, prefix, children, round),
         }
     }
 
@@ -72,6 +90,7 @@ impl Session {
     fn on_inner(
         &mut self,
         tree: TreeId,
+        full: bool,
         prefix: Prefix,
         children: &Children,
         round: u64,
@@ -80,17 +99,14 @@ impl Session {
         let children = children.unpack().ok_or_else(|| {
             invalid("it has not one hash for each child that is not empty, or no child")
         })?;
-        if children
-            .iter()
-            .flatten()
-            .any(|hash| hash.is_full() != self.full)
-        {
+        if children.iter().flatten().any(|hash| hash.is_full() != full) {
             return Err(invalid("its hashes have not the length asked for"));
         }
         if prefix.children().next().is_none() {
             return Err(invalid("it has children below a whole key"));
         }
-        for (prefix, hash) in prefix.children().zip(children) {
+        let below: Vec<Prefix> = prefix.children().collect();
+        for (prefix, hash) in below.into_iter().zip(children).rev() {
             match hash {
                 Some(hash) => self.compare(tree, prefix, hash, round),
                 None => self.drop_under(tree, prefix),

@@ -1,106 +1,96 @@
-//! Rows and deletes of the leader, as they come: checked one by one, then applied to the working tree and staged.
+//! Rows of the leader, as they come: checked one by one, then applied to the working tree and staged.
 
-use pando_merkle::{Key, Prefix, Tree};
 use pando_model::{Row, TreeId};
 
 use super::cover;
-use super::session::{Session, Wanted};
-use super::{Op, Staged, Stats, Step};
+use super::pending::{Drop, Listing, Pending, Todo, Wanted};
+use super::session::Session;
+use super::{Op, Staged};
 use crate::error::SyncError;
-use crate::message::Deletes;
+use crate::message::Part;
 use crate::row::{row_key, row_leaf};
-
-/// A part of the answer to one want.
-pub(super) struct Part {
-    pub(super) tree: TreeId,
-    pub(super) prefix: Prefix,
-    pub(super) puts: Vec<Row>,
-    pub(super) deletes: Deletes,
-    pub(super) done: bool,
-}
+use crate::stats::Stats;
 
 impl Session {
     pub(super) fn on_rows(
         &mut self,
-        part: Part,
-        step: &mut Step,
+        id: u64,
+        (parts, more, puts): (Vec<Part>, bool, Vec<Row>),
+        stage: &mut Vec<Staged>,
         stats: &mut Stats,
     ) -> Result<(), SyncError> {
-        let Part {
+        let what = "rows";
+        let Some(Pending::Rows {
             tree,
-            prefix,
-            puts,
-            deletes,
-            done,
-        } = part;
-        let not_requested = SyncError::NotRequested {
-            what: "rows",
-            tree,
-            prefix,
+            mut wants,
+            stream,
+        }) = self.outstanding.remove(&id)
+        else {
+            return Err(SyncError::NotRequested { what, id });
         };
-        let Some(mut wanted) = self.wanted.remove(&(tree, prefix)) else {
-            return Err(not_requested);
-        };
-        if puts.is_empty() && deletes.is_empty() && !done {
-            let (message, when) = ("an empty part of rows", "which is not the last part");
-            return Err(SyncError::Unexpected { message, when });
+        let invalid = |rule| Err(SyncError::Part { id, rule });
+        if parts.is_empty() {
+            return invalid("it answers no want");
         }
-        stats.rows_put += puts.len() as u64;
-        stats.rows_deleted += deletes.len() as u64;
-        for row in puts {
-            let key = self.put(tree, prefix, &mut wanted, &row)?;
-            step.stage.push(Staged {
+        let claimed: u64 = parts.iter().map(|part| u64::from(part.puts)).sum();
+        if claimed != puts.len() as u64 {
+            return invalid("its parts count more or fewer rows than it has");
+        }
+        let (mut puts, last) = (puts.into_iter(), parts.len() - 1);
+        for (at, part) in parts.into_iter().enumerate() {
+            let Some(mut wanted) = wants.pop_front() else {
+                return invalid("it answers more wants than there are");
+            };
+            let done = !(more && at == last);
+            if part.puts == 0 && part.gone.is_empty() && !done {
+                return invalid("it goes on with a part that says nothing");
+            }
+            for row in puts.by_ref().take(part.puts as usize) {
+                self.put(tree, &mut wanted, row, stage, stats)?;
+            }
+            for at in part.gone {
+                if wanted.gone.last().is_some_and(|last| *last >= at) {
+                    return invalid("a position is repeated, or out of order");
+                }
+                if at as usize >= wanted.keys.len() || wanted.listing == Listing::Nothing {
+                    return invalid("a position is not one of the list");
+                }
+                wanted.gone.push(at);
+            }
+            self.reach(tree, &mut wanted, done);
+            if done {
+                self.complete(tree, wanted, stage, stats)?;
+            } else {
+                wants.push_front(wanted);
+            }
+        }
+        if !wants.is_empty() {
+            let pending = Pending::Rows {
                 tree,
-                key,
-                op: Op::Put(row),
-            });
+                wants,
+                stream,
+            };
+            self.outstanding.insert(id, pending);
         }
-        let index = self.header.index;
-        let Some(local) = self.trees.get_mut(&tree) else {
-            return Err(not_requested);
-        };
-        for key in listed(&wanted, &deletes, tree, prefix)? {
-            delete(local, index, &mut wanted, key).map_err(|rule| SyncError::Delete {
-                tree,
-                prefix,
-                rule,
-            })?;
-            step.stage.push(Staged {
-                tree,
-                key,
-                op: Op::Delete,
-            });
-        }
-        let reached = if done {
-            cover::span(&prefix)
-        } else {
-            wanted
-                .last_put
-                .map_or(0, |key| cover::before(&prefix, &key))
-        };
-        self.cover(tree, reached.saturating_sub(wanted.covered));
-        if !done {
-            wanted.covered = wanted.covered.max(reached);
-            self.wanted.insert((tree, prefix), wanted);
-            return Ok(());
-        }
-        self.answered(wanted.request);
-        self.complete(tree, prefix, &wanted)
+        Ok(())
     }
 
-    fn put(
+    /// Takes one row of the answer to a want.
+    pub(super) fn put(
         &mut self,
         tree: TreeId,
-        prefix: Prefix,
         wanted: &mut Wanted,
-        row: &Row,
-    ) -> Result<Key, SyncError> {
-        let what = "rows";
-        let (Some(head), Some(local)) = (self.heads.get_mut(&tree), self.trees.get_mut(&tree))
-        else {
-            return Err(SyncError::NotRequested { what, tree, prefix });
+        row: Row,
+        stage: &mut Vec<Staged>,
+        stats: &mut Stats,
+    ) -> Result<(), SyncError> {
+        let prefix = wanted.prefix;
+        let index = self.header.index;
+        let Some(head) = self.heads.get_mut(&tree) else {
+            return Ok(());
         };
-        let key = row_key(&head.salt, row);
+        let local = self.trees.entry(tree).or_default();
+        let key = row_key(&head.salt, &row);
         let refused = |rule| {
             Err(SyncError::Row {
                 tree,
@@ -115,13 +105,6 @@ impl Session {
         if wanted.last_put.is_some_and(|last| last >= key) {
             return refused("it is repeated, or out of key order");
         }
-        let leaf = row_leaf(row, self.header.index);
-        if local
-            .get(&key)
-            .is_some_and(|held| held.digest == leaf.digest)
-        {
-            return refused("the follower listed it as one that it has");
-        }
         head.received += 1;
         if head.received > head.count {
             return Err(SyncError::TooManyRows {
@@ -130,62 +113,82 @@ impl Session {
             });
         }
         wanted.last_put = Some(key);
+        wanted.mark_sent(&key);
+        let leaf = row_leaf(&row, index);
+        let held = local.get(&key);
+        if held.is_some_and(|held| held.digest == leaf.digest) {
+            return match wanted.listing {
+                Listing::Tags | Listing::Full => {
+                    refused("the follower listed it as one that it has")
+                }
+                Listing::Nothing | Listing::Since => {
+                    stats.rows_held += 1;
+                    Ok(())
+                }
+            };
+        }
         local.insert(key, leaf);
-        Ok(key)
+        stats.rows_put += 1;
+        let op = Op::Put(row);
+        stage.push(Staged { tree, key, op });
+        Ok(())
     }
 
-    /// What is there now must be what the leader said is there.
-    fn complete(&self, tree: TreeId, prefix: Prefix, wanted: &Wanted) -> Result<(), SyncError> {
-        let digest = self.node(tree, &prefix).digest();
-        let equal = match (digest, wanted.hash) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(digest), Some(hash)) => hash.matches(&digest),
+    /// Counts what is done up to the last row taken, or all of it.
+    pub(super) fn reach(&mut self, tree: TreeId, wanted: &mut Wanted, done: bool) {
+        let reached = match wanted.last_put {
+            _ if done => cover::span(&wanted.prefix),
+            Some(key) => cover::before(&wanted.prefix, &key),
+            None => 0,
         };
-        // Two leaves that look alike in short are no fault of the leader: the second pass tells them apart.
-        if equal || wanted.short {
-            Ok(())
-        } else {
-            Err(SyncError::Incomplete { tree, prefix })
-        }
+        self.cover(tree, reached.saturating_sub(wanted.covered));
+        wanted.covered = wanted.covered.max(reached);
     }
-}
 
-/// The keys that a list of deletes means: each one listed in the want.
-fn listed(
-    wanted: &Wanted,
-    deletes: &Deletes,
-    tree: TreeId,
-    prefix: Prefix,
-) -> Result<Vec<Key>, SyncError> {
-    let find = |at: Result<usize, usize>| {
-        let rule = "its key is not one that the follower listed";
-        let key = at.ok().and_then(|at| wanted.keys.get(at)).copied();
-        key.ok_or(SyncError::Delete { tree, prefix, rule })
-    };
-    match deletes {
-        Deletes::Short(keys) if wanted.short || keys.is_empty() => keys
-            .iter()
-            .map(|short| find(wanted.keys.binary_search_by_key(short, Key::short)))
-            .collect(),
-        Deletes::Full(keys) if !wanted.short || keys.is_empty() => keys
-            .iter()
-            .map(|key| find(wanted.keys.binary_search(key)))
-            .collect(),
-        Deletes::Short(_) | Deletes::Full(_) => {
-            let rule = "its key has not the length in which the follower listed it";
-            Err(SyncError::Delete { tree, prefix, rule })
+    /// All rows of a want are here: what is not among them goes. What is there then must be what the leader said.
+    fn complete(
+        &mut self,
+        tree: TreeId,
+        mut wanted: Wanted,
+        stage: &mut Vec<Staged>,
+        stats: &mut Stats,
+    ) -> Result<(), SyncError> {
+        let (prefix, listing) = (wanted.prefix, wanted.listing);
+        let deletes = wanted.take_deletes();
+        if listing == Listing::Nothing && !deletes.is_empty() {
+            // There may be many of them.
+            self.drops.push((tree, Drop::Keys(deletes)));
+            return Ok(());
         }
+        let local = self.trees.entry(tree).or_default();
+        for key in deletes {
+            if local.remove(&key, self.header.index).is_some() {
+                stats.rows_deleted += 1;
+                let op = Op::Delete;
+                stage.push(Staged { tree, key, op });
+            }
+        }
+        let Some(hash) = wanted.hash else {
+            return Ok(());
+        };
+        let node = self.node(tree, &prefix);
+        if node.digest().is_some_and(|digest| hash.matches(&digest)) {
+            return Ok(());
+        }
+        if listing != Listing::Tags {
+            return Err(SyncError::Incomplete { tree, prefix });
+        }
+        // Two leaves with one tag are no fault of the leader: it is asked once more, with whole digests.
+        stats.relists += 1;
+        self.want_leaves += node.count();
+        self.wants.push(Todo {
+            tree,
+            prefix,
+            hash: Some(hash),
+            leaves: node.count(),
+            relist: true,
+            round: wanted.round + 1,
+        });
+        Ok(())
     }
-}
-
-fn delete(local: &mut Tree, index: u64, wanted: &mut Wanted, key: Key) -> Result<(), &'static str> {
-    if wanted.last_delete.is_some_and(|last| last >= key) {
-        return Err("it is repeated, or out of key order");
-    }
-    wanted.last_delete = Some(key);
-    local
-        .remove(&key, index)
-        .map(|_| ())
-        .ok_or("its key is not there")
 }

@@ -3,7 +3,7 @@
 use pando_merkle::{Digest, Leaf, Prefix, Tree};
 use pando_model::TreeId;
 use pando_sync::{
-    Base, Children, FollowerOptions, Leader, LeaderOptions, Op, Request, Response, SyncError,
+    Base, Children, FollowerOptions, Have, Leader, LeaderOptions, Op, Request, Response, SyncError,
     WireNode, header_root,
 };
 
@@ -14,7 +14,7 @@ use crate::world::{
 
 const TREE: TreeId = TreeId(1);
 
-/// Makes some leaves of the follower wrong in a byte that short lists do not carry.
+/// Makes some leaves of the follower wrong in a byte that tags do not carry.
 fn collide(base: &mut Base, every: usize) -> usize {
     let tree = base.trees.get_mut(&TREE).unwrap();
     let leaves: Vec<_> = tree
@@ -32,14 +32,15 @@ fn collide(base: &mut Base, every: usize) -> usize {
 }
 
 #[test]
-fn leaves_that_look_equal_in_short_are_repaired_by_the_second_pass() {
+fn leaves_with_an_equal_tag_are_listed_again_in_full() {
     for rows in [20, 3_000] {
         let new = state((0..rows).map(|id| row(id, "same")));
         let mut wrong = base(&new);
         let count = collide(&mut wrong, 9);
         let ended = drive(&leader(&new, 3), wrong, small_options(), 5, None);
         assert_verified(&ended, &new);
-        assert_eq!(ended.stats.reruns, 1);
+        assert_eq!((ended.stats.reruns, ended.stats.fallbacks), (0, 0));
+        assert!(ended.stats.relists > 0);
         assert_eq!(ended.stats.rows_put, count as u64);
         assert!(
             ended
@@ -47,11 +48,13 @@ fn leaves_that_look_equal_in_short_are_repaired_by_the_second_pass() {
                 .iter()
                 .all(|staged| matches!(staged.op, Op::Put(_)))
         );
-        let full = ended
-            .requests
-            .iter()
-            .any(|r| matches!(r, Request::Nodes { full: true, .. }));
-        assert_eq!(full, rows > 32, "a bucket needs no walk");
+        let full = |request: &Request| match request {
+            Request::Rows { wants, .. } => {
+                wants.iter().any(|want| matches!(want.have, Have::Full(_)))
+            }
+            _ => false,
+        };
+        assert!(ended.requests.iter().any(full));
     }
 }
 
@@ -60,22 +63,34 @@ fn nodes_that_look_equal_in_short_are_repaired_by_the_second_pass() {
     let old = state((0..3_000).map(|id| row(id, "same")));
     let new = state((0..3_000).map(|id| row(id, if id % 500 == 0 { "new" } else { "same" })));
     let view = base(&old).trees.remove(&TREE).unwrap();
-    // Every short hash of an inner node is replaced with the follower's own: as if all of them collided.
-    let mut hide = |response| {
-        let Response::Nodes { tree: TREE, nodes } = response else {
-            return vec![response];
-        };
-        let nodes = nodes
-            .into_iter()
-            .map(|(prefix, node)| (prefix, disguise(&view, prefix, node)));
-        vec![Response::Nodes {
-            tree: TREE,
-            nodes: nodes.collect(),
-        }]
+    // Every short hash below the root is replaced with the follower's own: as if all of them collided.
+    let mut below = Prefix::ROOT.children();
+    let mut hide = |response| match response {
+        Response::Nodes { id, nodes } => {
+            let nodes = nodes.into_iter().map(|node| match below.next() {
+                Some(prefix) => disguise(&view, prefix, node),
+                None => node,
+            });
+            let nodes = nodes.collect();
+            vec![Response::Nodes { id, nodes }]
+        }
+        other => vec![other],
     };
-    let ended = drive_tampered(&leader(&new, 3), base(&old), small_options(), 5, &mut hide);
+    let ended = drive_tampered(
+        &leader(&new, 3),
+        base(&old),
+        FollowerOptions {
+            wide_start_min: 1_000,
+            prefixes_per_request: 256,
+            ..small_options()
+        },
+        5,
+        &mut hide,
+    );
     assert_verified(&ended, &new);
     assert_eq!(ended.stats.reruns, 1);
+    let full = |request: &Request| matches!(request, Request::Nodes { full: true, .. });
+    assert!(ended.requests.iter().any(full));
     assert_eq!(by_key(&ended.staged), difference(&old, &new));
 }
 
@@ -175,7 +190,7 @@ fn a_count_that_the_tree_does_not_have_is_refused() {
 }
 
 #[test]
-fn keys_that_begin_alike_are_listed_whole() {
+fn leaves_with_one_tag_are_listed_in_full() {
     let new = state((0..1_000).map(|id| row(id, "same")));
     let mut old = base(&new);
     let tree = old.trees.get_mut(&TREE).unwrap();
@@ -188,12 +203,7 @@ fn keys_that_begin_alike_are_listed_whole() {
     old.root = Digest([1; 32]);
     let ended = drive(&leader(&new, 3), old, small_options(), 5, None);
     assert_verified(&ended, &new);
-    assert_eq!(
-        (
-            ended.stats.reruns,
-            ended.stats.rows_put,
-            ended.stats.rows_deleted
-        ),
-        (0, 0, 2)
-    );
+    let stats = &ended.stats;
+    assert_eq!((stats.reruns, stats.relists), (0, 0));
+    assert_eq!((stats.rows_put, stats.rows_deleted), (0, 2));
 }

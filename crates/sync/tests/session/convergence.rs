@@ -141,9 +141,9 @@ fn one_changed_row_moves_alone() {
     assert_verified(&ended, &new);
     assert_eq!((ended.stats.rows_put, ended.stats.rows_deleted), (1, 0));
     assert!(
-        ended.stats.leaf_pairs <= 32,
-        "{} pairs",
-        ended.stats.leaf_pairs
+        ended.stats.leaves_listed <= 32,
+        "{} leaves",
+        ended.stats.leaves_listed
     );
 }
 
@@ -159,7 +159,7 @@ fn an_empty_follower_asks_once_per_tree_and_lists_nothing() {
         None,
     );
     assert_verified(&ended, &new);
-    assert_eq!((ended.stats.requests, ended.stats.leaf_pairs), (2, 0));
+    assert_eq!((ended.stats.requests, ended.stats.leaves_listed), (2, 0));
     assert_eq!(ended.stats.round_trips, 2);
 }
 
@@ -205,8 +205,8 @@ fn a_leader_that_shrank_to_a_bucket_costs_no_long_list() {
     assert_verified(&ended, &new);
     assert_eq!((ended.stats.rows_put, ended.stats.rows_deleted), (0, 4_980));
     assert!(
-        ended.stats.leaf_pairs <= 5_000,
-        "{} pairs",
-        ended.stats.leaf_pairs
+        ended.stats.leaves_listed <= 5_000,
+        "{} leaves",
+        ended.stats.leaves_listed
     );
 }

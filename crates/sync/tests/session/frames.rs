@@ -3,8 +3,8 @@
 use pando_merkle::{Digest, Key, Prefix};
 use pando_model::TreeId;
 use pando_sync::{
-    Compression, Deletes, FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES, FrameError, Have, Request,
-    Response, Want, decode, encode,
+    Children, Compression, FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES, FrameError, Have, Kept, Part,
+    Request, Response, RowBlock, Tag, Want, WireHash, WireNode, decode, encode,
 };
 use proptest::prelude::*;
 
@@ -30,24 +30,66 @@ fn messages() -> Vec<Response> {
         .map(|id| row(id, "some content that repeats itself"))
         .collect();
     let prefix = Prefix::from_bytes(&[3, 0xab, 0xc0]).unwrap();
+    let part = |puts| Part {
+        puts,
+        gone: vec![0, 7, 300],
+    };
     vec![
         Response::Equal { index: u64::MAX },
         Response::Snapshot(View::of(&state(rows.clone()), 5).header),
         Response::Rows {
-            tree: TreeId(7),
-            prefix,
-            puts: rows,
-            deletes: Deletes::Full(vec![Key::from_bytes([4; 16])]),
+            id: 3,
+            parts: vec![part(1), part(39)],
+            more: true,
+            puts: rows.clone().into(),
+        },
+        Response::Rows {
+            id: 3,
+            parts: vec![part(40)],
+            more: false,
+            puts: RowBlock {
+                rows: rows.clone(),
+                planes: true,
+            },
+        },
+        Response::Since {
+            id: 4,
+            puts: rows.into(),
+            kept: vec![Kept {
+                prefix,
+                tags: vec![Tag([1, 2, 3]), Tag([3, 2, 1])],
+            }],
             done: true,
+        },
+        Response::Nodes {
+            id: 9,
+            nodes: vec![WireNode::Empty, bucket(), inner(false), inner(true)],
         },
     ]
 }
 
+fn bucket() -> WireNode {
+    WireNode::Bucket {
+        hash: WireHash::Short([1, 2, 3, 4]),
+        count: 32,
+    }
+}
+
+fn inner(full: bool) -> WireNode {
+    let mut children = [None; 16];
+    for (slot, n) in children.iter_mut().zip(0_u8..) {
+        *slot = (!n.is_multiple_of(3)).then_some(Digest([n; 32]));
+    }
+    WireNode::Inner {
+        children: Children::of(&children, full),
+    }
+}
+
 fn requests() -> Vec<Request> {
     let prefix = Prefix::from_bytes(&[1, 0xf0]).unwrap();
-    let short = Want {
-        prefix: Prefix::ROOT,
-        have: Have::Short(vec![(1, 2), (u64::MAX, 0)]),
+    let tags = Want {
+        prefix: Prefix::from_bytes(&[2, 0x12]).unwrap(),
+        have: Have::Tags(vec![Tag([1, 2, 3]), Tag([255; 3])]),
     };
     let full = Have::Full(vec![(Key::from_bytes([4; 16]), Digest([5; 32]))]);
     vec![
@@ -57,13 +99,21 @@ fn requests() -> Vec<Request> {
             index: 9,
         },
         Request::Nodes {
+            id: 1,
             tree: TreeId(3),
             full: true,
             prefixes: vec![Prefix::ROOT, prefix],
         },
         Request::Rows {
+            id: 2,
             tree: TreeId(0),
-            wants: vec![short, Want { prefix, have: full }],
+            wants: vec![tags, Want { prefix, have: full }],
+        },
+        Request::Since {
+            id: u64::MAX,
+            tree: TreeId(1),
+            prefix,
+            index: 77,
         },
     ]
 }
@@ -115,20 +165,22 @@ fn every_cut_and_every_flipped_bit_is_found() {
 
 #[test]
 fn bodies_are_compressed_only_where_it_pays() {
-    let [equal, _, rows] = messages().try_into().unwrap();
-    let frame = encode(&rows, Compression::Zstd(1)).unwrap();
-    assert!(frame.len() < encode(&rows, Compression::None).unwrap().len() / 2);
+    let messages = messages();
+    let (equal, rows) = (&messages[0], &messages[2]);
+    let frame = encode(rows, Compression::Zstd(1)).unwrap();
+    assert!(frame.len() < encode(rows, Compression::None).unwrap().len() / 2);
     assert_eq!(frame[8], 1);
-    assert_eq!(encode(&equal, Compression::Zstd(1)).unwrap()[8], 0);
+    assert_eq!(encode(equal, Compression::Zstd(1)).unwrap()[8], 0);
     let mut dice = crate::world::Dice(1);
     let noise: Vec<_> = (0..400)
-        .map(|_| (dice.roll(usize::MAX) as u64, dice.roll(usize::MAX) as u64))
+        .map(|_| Tag(std::array::from_fn(|_| u8::try_from(dice.roll(256)).unwrap())))
         .collect();
     let wants = vec![Want {
         prefix: Prefix::ROOT,
-        have: Have::Short(noise),
+        have: Have::Tags(noise),
     }];
     let noisy = Request::Rows {
+        id: 1,
         tree: TreeId(1),
         wants,
     };
@@ -172,12 +224,10 @@ fn sizes_are_refused_before_they_are_believed() {
 
     let content = "x".repeat(FRAME_BODY_BYTES_MAX);
     let puts = vec![row(1, &content)];
-    let deletes = Deletes::Short(Vec::new());
-    let large = Response::Rows {
-        tree: TreeId(1),
-        prefix: Prefix::ROOT,
-        puts,
-        deletes,
+    let large = Response::Since {
+        id: 1,
+        puts: puts.into(),
+        kept: Vec::new(),
         done: true,
     };
     assert!(matches!(
@@ -188,15 +238,16 @@ fn sizes_are_refused_before_they_are_believed() {
 
 #[test]
 fn lists_that_claim_more_than_they_hold_or_may_hold_are_refused() {
-    // Nodes of tree 1, short, with a list of 2^32 - 1 prefixes; then with one over the limit, all there.
-    let claimed = forge_raw(&[1, 1, 0, 252, 255, 255, 255, 255]);
-    assert!(matches!(
-        decode::<Request>(&claimed),
-        Err(FrameError::Decode(_))
-    ));
+    // Nodes of request 1 and tree 1, short, with a packed list of 2^32 - 1 bytes; then one prefix over the limit.
+    let refused = |body: &[u8]| {
+        let decoded = decode::<Request>(&forge_raw(body));
+        assert!(matches!(decoded, Err(FrameError::Decode(_))), "{decoded:?}");
+    };
+    refused(&[1, 1, 1, 0, 252, 255, 255, 255, 255]);
     let prefixes = vec![Prefix::ROOT; pando_sync::PREFIXES_PER_REQUEST_MAX + 1];
     let many = encode(
         &Request::Nodes {
+            id: 1,
             tree: TreeId(1),
             full: false,
             prefixes,
@@ -207,17 +258,27 @@ fn lists_that_claim_more_than_they_hold_or_may_hold_are_refused() {
         decode::<Request>(&many.unwrap()),
         Err(FrameError::Decode(_))
     ));
-    // A byte string (the list of a want) that claims 16 MiB, and one that is no whole number of pairs.
-    let blob = forge_raw(&[2, 1, 1, 1, 0, 0, 252, 0, 0, 0, 1]);
-    assert!(matches!(
-        decode::<Request>(&blob),
-        Err(FrameError::Decode(_))
-    ));
-    let odd = forge_raw(&[2, 1, 1, 1, 0, 0, 3, 9, 9, 9]);
-    assert!(matches!(
-        decode::<Request>(&odd),
-        Err(FrameError::Decode(_))
-    ));
+    // Rows of request 1 and tree 1: the prefix of the root (one byte, 0), then lists. A list of tags that claims
+    // 16 MiB; one that is no whole number of tags; two lists for one prefix; none.
+    refused(&[2, 1, 1, 1, 0, 1, 0, 252, 0, 0, 0, 1]);
+    refused(&[2, 1, 1, 1, 0, 1, 0, 4, 9, 9, 9, 9]);
+    refused(&[2, 1, 1, 1, 0, 2, 0, 0, 0, 0]);
+    refused(&[2, 1, 1, 1, 0, 0]);
+    assert!(decode::<Request>(&forge_raw(&[2, 1, 1, 1, 0, 1, 0, 3, 9, 9, 9])).is_ok());
+    // A prefix that shares more than there is, one of more than 32 nibbles, and one that ends in its middle.
+    refused(&[1, 1, 1, 0, 1, 0x10]);
+    refused(&[1, 1, 1, 0, 4, 0xff, 0, 33, 0]);
+    refused(&[1, 1, 1, 0, 1, 0x03]);
+    // A response with one row of no id whose head claims a content of 5 bytes, and of 4, where there are 4.
+    let rows = |claim| {
+        let mut body = vec![4, 1, 1, 0];
+        body.extend([7; 16]);
+        body.extend([claim, 0, 4, 1, 2, 3, 4, 0, 1]);
+        decode::<Response>(&forge_raw(&body))
+    };
+    assert!(matches!(rows(5), Err(FrameError::Decode(_))));
+    assert!(matches!(rows(3), Err(FrameError::Decode(_))));
+    assert!(rows(4).is_ok());
     let trailing = forge_raw(&[0, 5, 99]);
     assert!(matches!(
         decode::<Response>(&trailing),
@@ -245,7 +306,7 @@ proptest! {
 
     #[test]
     fn damage_of_any_kind_is_an_error(
-        which in 0..3_usize,
+        which in 0..6_usize,
         damage in proptest::collection::vec((any::<prop::sample::Index>(), 1..=255_u8), 1..8),
     ) {
         let frame = encode(&messages()[which], Compression::default()).unwrap();

@@ -11,7 +11,11 @@ mod frames;
 #[cfg(test)]
 mod leader;
 #[cfg(test)]
+mod lineage_lies;
+#[cfg(test)]
 mod malice;
+#[cfg(test)]
+mod modes;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
