@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pando_model::NodeId;
+use pando_sync::{Compression, ZSTD_LEVEL_MAX, ZSTD_LEVEL_MIN};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use advertise::advertised;
@@ -37,6 +38,16 @@ pub enum OnDamage {
     Repair,
     /// It refuses to start.
     Refuse,
+}
+
+/// How the frames of a catch-up are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncCompression {
+    /// By zstd, where that makes a frame at least 5 % smaller.
+    Zstd,
+    /// Not at all.
+    None,
 }
 
 /// The configuration of one node. Every field is documented with its key at [`Settings`].
@@ -86,6 +97,12 @@ pub struct Config {
     pub sync_mib_per_second: u64,
     /// Most outgoing syncs at once.
     pub syncs_outgoing_max: usize,
+    /// Whether a catch-up takes what was written since, where what this node has is known.
+    pub sync_lineage: bool,
+    /// How the frames of a catch-up are compressed; the less of both sides counts.
+    pub sync_compression: SyncCompression,
+    /// The level of that.
+    pub sync_compression_level: i32,
     /// How much of the stored state is read again per second.
     pub scrub_mib_per_second: u64,
     /// What to do at start about a damaged state.
@@ -121,6 +138,9 @@ impl Default for Config {
             sync_overlay_mib_max: 1_024,
             sync_mib_per_second: 0,
             syncs_outgoing_max: 2,
+            sync_lineage: true,
+            sync_compression: SyncCompression::Zstd,
+            sync_compression_level: 1,
             scrub_mib_per_second: 8,
             on_damage: OnDamage::Repair,
             check_interval_s: 600,
@@ -207,6 +227,15 @@ impl Config {
             1,
             1 << 20,
         )?;
+        let level = self.sync_compression_level;
+        if !(ZSTD_LEVEL_MIN..=ZSTD_LEVEL_MAX).contains(&level) {
+            let expected = format!("{ZSTD_LEVEL_MIN} to {ZSTD_LEVEL_MAX}");
+            return Err(ConfigError::value(
+                "sync_compression_level",
+                level,
+                expected,
+            ));
+        }
         check_range(
             "scrub_mib_per_second",
             self.scrub_mib_per_second,
@@ -256,6 +285,15 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// How this node compresses sync frames.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        match self.sync_compression {
+            SyncCompression::Zstd => Compression::Zstd(self.sync_compression_level),
+            SyncCompression::None => Compression::None,
+        }
     }
 
     /// [`Config::request_timeout_ms`] as a duration.

@@ -19,7 +19,9 @@ mod stores;
 mod traffic;
 mod workers;
 
-pub use config::{Config, ConfigError, LogFormat, NODE_ID_MAX, OnDamage, ServeArgs, Settings};
+pub use config::{
+    Config, ConfigError, LogFormat, NODE_ID_MAX, OnDamage, ServeArgs, Settings, SyncCompression,
+};
 pub use identity::{Forming, Identity, IdentityError};
 pub use node::{Ready, run};
 pub use peer::{

@@ -155,6 +155,8 @@ fn node_options(config: &Config, identity: &Identity) -> NodeOptions {
         scrub_bytes_per_second: config.scrub_mib_per_second << 20,
         check_interval: Duration::from_secs(config.check_interval_s),
         evidence_dir: Some(config.data_dir.join("evidence")),
+        sync_lineage: config.sync_lineage,
+        sync_compression: config.compression(),
         ..NodeOptions::new(identity.node_id())
     }
 }

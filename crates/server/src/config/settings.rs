@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 use serde::Deserialize;
 
-use super::{Config, LogFormat, OnDamage};
+use super::{Config, LogFormat, OnDamage, SyncCompression};
 
 /// Arguments of `pando serve`.
 #[derive(Clone, Debug, Default, Args)]
@@ -121,6 +121,20 @@ pub struct Settings {
     #[arg(long, env = "PANDO_SYNCS_OUTGOING_MAX", value_name = "N")]
     pub syncs_outgoing_max: Option<usize>,
 
+    /// Catch up by what was written since, where this node's state is known to be an earlier one of the leader's; without
+    /// it trees are always compared [default: true]
+    #[arg(long, env = "PANDO_SYNC_LINEAGE", value_name = "BOOL", action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true")]
+    pub sync_lineage: Option<bool>,
+
+    /// Compress the frames of a catch-up; the less of both sides counts [default: zstd]
+    #[arg(long, env = "PANDO_SYNC_COMPRESSION", value_name = "HOW")]
+    pub sync_compression: Option<SyncCompression>,
+
+    /// The zstd level for that, 1 to 19 [default: 1]
+    #[arg(long, env = "PANDO_SYNC_COMPRESSION_LEVEL", value_name = "LEVEL")]
+    pub sync_compression_level: Option<i32>,
+
     /// How many MiB of the stored state are read again and checked per second, to find rot; 0 reads none [default: 8]
     #[arg(long, env = "PANDO_SCRUB_MIB_PER_SECOND", value_name = "MIB")]
     pub scrub_mib_per_second: Option<u64>,
@@ -169,6 +183,9 @@ impl Settings {
             sync_overlay_mib_max,
             sync_mib_per_second,
             syncs_outgoing_max,
+            sync_lineage,
+            sync_compression,
+            sync_compression_level,
             scrub_mib_per_second,
             on_damage,
             check_interval_s,
@@ -195,6 +212,9 @@ impl Settings {
         set(&mut config.sync_overlay_mib_max, sync_overlay_mib_max);
         set(&mut config.sync_mib_per_second, sync_mib_per_second);
         set(&mut config.syncs_outgoing_max, syncs_outgoing_max);
+        set(&mut config.sync_lineage, sync_lineage);
+        set(&mut config.sync_compression, sync_compression);
+        set(&mut config.sync_compression_level, sync_compression_level);
         set(&mut config.scrub_mib_per_second, scrub_mib_per_second);
         set(&mut config.on_damage, on_damage);
         set(&mut config.check_interval_s, check_interval_s);

@@ -85,6 +85,11 @@ fn the_help_tells_the_real_defaults() {
         ),
         ("sync_mib_per_second", d.sync_mib_per_second.to_string()),
         ("syncs_outgoing_max", d.syncs_outgoing_max.to_string()),
+        ("sync_lineage", d.sync_lineage.to_string()),
+        (
+            "sync_compression_level",
+            d.sync_compression_level.to_string(),
+        ),
     ];
     for (key, value) in real {
         assert_eq!(told.get(key), Some(&value), "{key}");
@@ -136,6 +141,7 @@ fn values_out_of_range_name_key_value_and_limit() {
         ("requests_inflight_max = 0", "requests_inflight_max", "0"),
         ("storage_cache_mib = 0", "storage_cache_mib", "0"),
         ("request_timeout_ms = 0", "request_timeout_ms", "0"),
+        ("sync_compression_level = 0", "sync_compression_level", "0"),
         (
             "node_listen = \"127.0.0.1:7700\"",
             "node_listen",

@@ -173,7 +173,11 @@ fn bodies_are_compressed_only_where_it_pays() {
     assert_eq!(encode(equal, Compression::Zstd(1)).unwrap()[8], 0);
     let mut dice = crate::world::Dice(1);
     let noise: Vec<_> = (0..400)
-        .map(|_| Tag(std::array::from_fn(|_| u8::try_from(dice.roll(256)).unwrap())))
+        .map(|_| {
+            Tag(std::array::from_fn(|_| {
+                u8::try_from(dice.roll(256)).unwrap()
+            }))
+        })
         .collect();
     let wants = vec![Want {
         prefix: Prefix::ROOT,
