@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pando_sync::Mode;
+
 use crate::log_policy::PurgeCause;
 
 /// Which way a node caught up.
@@ -36,6 +38,17 @@ impl CatchUpPath {
     }
 }
 
+impl From<Mode> for CatchUpPath {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Equal => Self::Equal,
+            Mode::Lineage => Self::Lineage,
+            Mode::Walk => Self::Walk,
+            Mode::Bulk => Self::Bulk,
+        }
+    }
+}
+
 /// Why a node caught up that way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CatchUpReason {
@@ -43,6 +56,8 @@ pub enum CatchUpReason {
     LogKept,
     /// It had nothing to go on from, and the log does not reach back to the beginning.
     NewNode,
+    /// Its state was lost, or differed from the majority's.
+    Repair,
     /// The leader's log began behind what it had missed.
     LogPurged(PurgeCause),
 }
@@ -54,6 +69,7 @@ impl CatchUpReason {
         match self {
             Self::LogKept => "log_kept",
             Self::NewNode => "new_node",
+            Self::Repair => "repair",
             Self::LogPurged(PurgeCause::Entries) => "purged_entries",
             Self::LogPurged(PurgeCause::Bytes) => "purged_bytes",
             Self::LogPurged(PurgeCause::Cost) => "purged_cost",

@@ -20,6 +20,8 @@ pub(crate) const MARKS_MAX: usize = 32;
 /// Why a follower is offered a view: what the leader's log is, and was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Why {
+    /// Whether the follower's state is to be replaced, whatever the log holds.
+    pub(crate) repair: bool,
     /// First index the leader's log holds.
     pub(crate) kept_from: u64,
     /// Why what was before is gone.
@@ -29,6 +31,14 @@ pub(crate) struct Why {
 }
 
 impl Why {
+    /// The same for a follower whose state is wrong.
+    pub(crate) fn for_repair(self) -> Self {
+        Self {
+            repair: true,
+            ..self
+        }
+    }
+
     /// About what replaying everything behind `index` would take; none if nobody knows.
     pub(crate) fn replay_bytes(&self, index: u64) -> Option<u64> {
         let at = self.marks.partition_point(|(mark, _)| *mark <= index);
@@ -127,6 +137,7 @@ impl LogBook {
         let pages = self.pages.lock();
         let last = pages.marks.back().map(|(upto, _)| *upto);
         let mut why = Why {
+            repair: false,
             kept_from: purged.map_or(0, |index| index + 1),
             cause: PurgeCause::Unknown,
             marks: Vec::new(),
@@ -158,6 +169,7 @@ mod tests {
     #[test]
     fn the_bytes_behind_an_index_are_told_or_estimated_between_two_that_are() {
         let why = Why {
+            repair: false,
             kept_from: 301,
             cause: PurgeCause::Bytes,
             marks: vec![(100, 5_000), (200, 3_000), (300, 1_000)],

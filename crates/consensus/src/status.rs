@@ -120,6 +120,8 @@ pub struct SyncFigures {
     pub served_bytes: u64,
     /// Walks repeated with whole hashes.
     pub reruns: u64,
+    /// Trees walked after what was written since had been taken, because that was not all.
+    pub fallbacks: u64,
     /// Offers that were for nothing: the state was here already.
     pub needless: u64,
     /// Sessions that failed; the next goes on from what was staged.

@@ -40,7 +40,7 @@ pub enum PeerRpc {
 
 impl PeerRpc {
     /// All of them, in the order of their wire numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Append,
         Self::Vote,
         Self::SnapshotOffer,

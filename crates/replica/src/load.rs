@@ -177,7 +177,7 @@ impl Replica {
                 }
                 self.loading.done.fetch_add(done, Ordering::Relaxed);
             }
-            Ok(())
+            Ok::<_, ReplicaError>(())
         })?;
         self.note_missing(tree)
     }

@@ -45,6 +45,7 @@ impl Node {
             meta,
             header,
             token: lease.token,
+            why: self.book.why().for_repair(),
         };
         tracing::info!(
             follower = to,

@@ -26,7 +26,7 @@ use crate::log_store::LogError;
 use crate::messages::{LookReply, TrustRequest};
 use crate::node::Node;
 use crate::node::differences::EvidenceError;
-use crate::session::send_offer;
+use crate::session::{Offered, send_offer};
 use crate::state_machine::describe;
 use crate::transport::{PeerRpc, RefusalCode, TransportError};
 use crate::trust::{Quarantine, Repairing, Trust};
@@ -122,7 +122,11 @@ impl Node {
                 RefusalCode::Busy,
                 "this node writes down what differs in its state before that is replaced",
             )),
-            PeerRpc::Propose | PeerRpc::ReadIndex | PeerRpc::Elect | PeerRpc::Rows => {
+            PeerRpc::Propose
+            | PeerRpc::ReadIndex
+            | PeerRpc::Elect
+            | PeerRpc::Rows
+            | PeerRpc::View => {
                 let reason = format!("this node is quarantined: {}", found.reason());
                 Err(refuse(RefusalCode::Failed, reason))
             }
@@ -337,7 +341,13 @@ impl Node {
         tracing::info!(target_node = target, index, "offering a state for repair");
         let transport = self.transport.as_ref();
         // openraft's own heartbeats go on: to it, no snapshot is under way.
-        let taken = send_offer(&self.views, transport, target_at, vote, meta, view).await;
+        let offered = Offered {
+            vote,
+            meta,
+            view,
+            why: self.book.why().for_repair(),
+        };
+        let taken = send_offer(&self.views, transport, target_at, offered).await;
         taken.map(drop).map_err(|error| chain(&error))
     }
 }

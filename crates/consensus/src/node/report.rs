@@ -88,6 +88,7 @@ impl Node {
             metadata_bytes: Progress::get(&progress.metadata_bytes),
             served_bytes: Progress::get(&progress.bytes_served),
             reruns: Progress::get(&progress.reruns),
+            fallbacks: Progress::get(&progress.fallbacks),
             needless: Progress::get(&outcomes.needless),
             failed: Progress::get(&outcomes.failed),
             streams_served: Progress::get(&outcomes.served),

@@ -83,7 +83,7 @@ struct Session {
     began: Instant,
     before: Tally,
     why: CatchUpWhy,
-    path: CatchUpPath,
+    path: Option<CatchUpPath>,
     install: Duration,
 }
 
@@ -176,10 +176,18 @@ impl Episodes {
             began: at,
             before,
             why,
-            path: CatchUpPath::Delta,
+            path: None,
             install: Duration::ZERO,
         });
         now > rows(&session.before)
+    }
+
+    /// A stream of the session has ended; the first tells how it was gone about, those that follow go on from what was
+    /// staged.
+    pub(crate) fn streamed(&mut self, path: CatchUpPath) {
+        if let Some(session) = &mut self.session {
+            session.path.get_or_insert(path);
+        }
     }
 
     /// An install took this long.
@@ -208,7 +216,7 @@ impl Episodes {
         };
         self.tail = true;
         self.finish(LastCatchUp {
-            path,
+            path: path.unwrap_or(CatchUpPath::Delta),
             why,
             index,
             took: at.duration_since(began),

@@ -212,6 +212,7 @@ impl Incoming {
 /// Why the offer was made to a node whose log ends at `had`.
 fn why(had: Option<u64>, offer: &Offer) -> CatchUpWhy {
     let reason = match had {
+        _ if offer.why.repair => CatchUpReason::Repair,
         None => CatchUpReason::NewNode,
         Some(_) => CatchUpReason::LogPurged(offer.why.cause),
     };

@@ -36,6 +36,8 @@ pub(crate) struct Progress {
     pub(crate) bytes_served: AtomicU64,
     /// Walks repeated with whole hashes.
     pub(crate) reruns: AtomicU64,
+    /// Trees that had to be walked after what was written since had been taken.
+    pub(crate) fallbacks: AtomicU64,
     /// How sessions ended here, and streams served to others.
     pub(crate) outcomes: Outcomes,
     /// What all streams served as leader, added up.
@@ -130,6 +132,8 @@ impl Progress {
         Self::add(&self.metadata_bytes, stats.metadata_bytes());
         Self::add(&self.round_trips, stats.round_trips);
         Self::add(&self.reruns, stats.reruns);
+        Self::add(&self.fallbacks, stats.fallbacks);
+        self.episodes.lock().streamed(stats.mode.into());
     }
 
     /// Notes what one stream served.

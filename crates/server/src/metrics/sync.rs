@@ -35,6 +35,7 @@ pub(super) struct SyncMetrics {
     ends: Family<End, Counter>,
     content_bytes: Family<Kind, Counter>,
     reruns: Counter,
+    fallbacks: Counter,
     served_bytes: Counter,
     views: Level,
     waiting: Level,
@@ -76,6 +77,11 @@ impl SyncMetrics {
             "sync_content_bytes",
             "Bytes of its sessions before compression, by kind",
             m.content_bytes.clone(),
+        );
+        registry.register(
+            "sync_fallbacks",
+            "Trees walked after what was written since was taken, because that was not all",
+            m.fallbacks.clone(),
         );
         registry.register(
             "sync_reruns",
@@ -157,6 +163,7 @@ impl SyncMetrics {
             set(&self.content_bytes.get_or_create(&Kind { kind }), bytes);
         }
         set(&self.reruns, s.reruns);
+        set(&self.fallbacks, s.fallbacks);
         set(&self.served_bytes, s.served_bytes);
         self.views.set(figures.views_served);
         self.waiting.set(s.waiting as u64);

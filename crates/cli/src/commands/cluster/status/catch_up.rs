@@ -57,6 +57,7 @@ pub(super) fn running(sync: &SyncProgress) -> String {
 fn why(why: &CatchUpWhy, moved: Option<u64>) -> String {
     let cut = match why.reason.as_str() {
         "log_kept" => return "the log held all it had missed".to_owned(),
+        "repair" => return "its state was lost, or differed from the majority's".to_owned(),
         "purged_entries" => " (cut at its most entries)",
         "purged_bytes" => " (cut at its most bytes)",
         "purged_cost" => " (cut where a delta became cheaper)",
