@@ -80,3 +80,14 @@ pub(crate) enum Task {
     #[command(subcommand)]
     Bench(bench::BenchCommand),
 }
+
+impl Task {
+    /// Whether it ends by itself when it is told to, because it has something to put in order.
+    pub(crate) fn cleans_up(&self) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Bench(command) => command.cleans_up(),
+            _ => false,
+        }
+    }
+}

@@ -74,6 +74,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(&context, &args).await,
         Command::Task(task) => {
             logs::for_commands();
+            if task.cleans_up() {
+                return perform(&context, *task).await;
+            }
             tokio::select! {
                 result = perform(&context, *task) => result,
                 () = serve::told_to_stop() => Err(Interrupted.into()),

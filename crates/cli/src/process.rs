@@ -7,6 +7,7 @@ mod control;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) struct Launch {
     pub(crate) flags: Vec<String>,
     /// How long it may take to say that it is up.
     pub(crate) patience: Duration,
+    /// The address it listens on, with ports of its choice.
+    pub(crate) ip: IpAddr,
 }
 
 impl Default for Launch {
@@ -36,6 +39,7 @@ impl Default for Launch {
         Self {
             flags: Vec::new(),
             patience: START_TIMEOUT,
+            ip: Ipv4Addr::LOCALHOST.into(),
         }
     }
 }
@@ -73,8 +77,8 @@ impl NodeProcess {
     pub(crate) async fn start(name: String, root: &Path, launch: Launch) -> anyhow::Result<Self> {
         let directory = root.join(&name);
         fs::create_dir_all(&directory)?;
-        let free = "127.0.0.1:0";
-        let (running, at) = run(&name, &directory, [free; 3], &launch).await?;
+        let free = SocketAddr::new(launch.ip, 0).to_string();
+        let (running, at) = run(&name, &directory, [free.as_str(); 3], &launch).await?;
         Ok(Self {
             name,
             at,

@@ -1,20 +1,22 @@
 //! `pando bench sync` at a small size, end to end: real nodes, the report, and that every row went the way it names.
 #![cfg(target_os = "linux")]
 
+mod node;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 
+use node::{Node, pando};
 use serde_json::Value;
 
 const POINTS: u64 = 2_000;
-const DELTAS: [&str; 1] = ["walk"];
+const DELTAS: [&str; 2] = ["walk", "lineage"];
 
 #[test]
 fn every_row_went_the_way_it_names() {
     let dir = tempfile::tempdir().expect("a directory");
     let out = dir.path().join("report");
-    let output = Command::new(env!("CARGO_BIN_EXE_pando"))
+    let output = pando()
         .args(["bench", "sync", "--output", "json", "--no-sizes"])
         .args(["--points", &POINTS.to_string(), "--dim", "32"])
         .args([
@@ -129,7 +131,7 @@ fn rows_are_what_they_claim(rows: &[Value]) {
 #[test]
 fn what_cannot_be_run_is_refused_before_anything_starts() {
     let refused = |args: &[&str], code: i32, text: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_pando"))
+        let output = pando()
             .args(["bench", "sync"])
             .args(args)
             .output()
@@ -146,4 +148,53 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
     refused(&["--points", "5"], 2, "1000..=10000000");
     refused(&["--changed", "101"], 2, "use 0 to 100");
     refused(&["--vectors", "/nowhere.npy"], 2, "nowhere.npy");
+}
+
+#[test]
+fn in_a_cluster_that_is_there_it_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = Node::start(&dir.path().join("data"), "true");
+    let (_, before) = node.ask(&["collection", "list"]);
+    let out = dir.path().join("report");
+    let out = out.to_str().expect("a plain path");
+    let bench = [
+        "bench",
+        "sync",
+        "--points",
+        "1000",
+        "--dim",
+        "8",
+        "--changed",
+        "10",
+        "--out",
+        out,
+    ];
+    let there = [&bench[..], &["--endpoint", &node.api]].concat();
+    assert_eq!(
+        node.ask(&there).0,
+        4,
+        "the log is not dropped without a word"
+    );
+    let results = node.json(&[&there[..], &["--yes"]].concat());
+    let rows = results["rows"].as_array().expect("rows");
+    for changed in [10, 100, 1_000] {
+        assert!(
+            rows.iter().any(|row| row["changed"] == changed),
+            "{changed}"
+        );
+    }
+    assert!(
+        rows.iter()
+            .all(|row| row["path"] != "log" && row["leader"].is_null())
+    );
+
+    let status = node.json(&["cluster", "status"]);
+    assert_eq!(
+        status["nodes"].as_array().expect("nodes").len(),
+        1,
+        "{status}"
+    );
+    let ready = ["health", "--http", &node.http, "--ready"];
+    assert_eq!(node.ask(&ready).0, 0);
+    assert_eq!(node.ask(&["collection", "list"]).1, before);
 }

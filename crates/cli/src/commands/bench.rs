@@ -8,6 +8,8 @@ mod plot;
 mod pressure;
 mod report;
 mod row;
+mod run;
+mod settings;
 mod stage;
 mod startup;
 mod sync;
@@ -26,6 +28,14 @@ pub(crate) enum BenchCommand {
     ///
     /// Starts nodes of its own on free loopback ports, with their data in a temporary directory, and ends them.
     Sync(sync::SyncArgs),
+}
+
+impl BenchCommand {
+    /// Whether it has something to put in order when it is told to end.
+    pub(crate) fn cleans_up(&self) -> bool {
+        let Self::Sync(args) = self;
+        args.cleans_up()
+    }
 }
 
 pub(crate) async fn run(context: &Context, command: BenchCommand) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::row::{Account, Row, Task};
-use super::stage::{Follower, Stage, figures};
+use super::stage::{Follower, Stage};
 use super::usage::Watched;
 use crate::http::Figures;
 use crate::process::NodeProcess;
@@ -12,44 +12,41 @@ use crate::progress;
 
 /// A process that used no CPU for so long has settled.
 const QUIET: Duration = Duration::from_millis(60);
-/// It is not waited longer for.
-const QUIET_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What both processes had when the measurement began.
+/// What the processes had when the measurement began. The follower's own counters began with it.
 struct Begun {
-    leader: Watched,
+    leader: Option<Watched>,
     follower: Watched,
-    figures: Figures,
     start: Duration,
 }
 
 impl Begun {
-    async fn now(stage: &Stage, follower: &NodeProcess, start: Duration) -> anyhow::Result<Self> {
-        settle(follower).await?;
-        let figures = figures(follower).await?;
+    fn now(stage: &Stage, follower: &NodeProcess, start: Duration) -> anyhow::Result<Self> {
+        let watch = |node: &NodeProcess| Watched::new(node.pid()?);
         Ok(Self {
-            figures,
-            leader: Watched::new(stage.leader.pid()?)?,
-            follower: Watched::new(follower.pid()?)?,
+            leader: stage.leader.as_ref().map(watch).transpose()?,
+            follower: watch(follower)?,
             start,
         })
     }
 
     fn row(&self, task: Task, after: &Figures) -> anyhow::Result<Row> {
         let bytes = |direction: &str| {
-            let name = format!("pando_node_api_bytes_total{{direction=\"{direction}\"}}");
-            Ok::<_, anyhow::Error>(after.count(&name)? - self.figures.count(&name)?)
+            after.count(&format!(
+                "pando_node_api_bytes_total{{direction=\"{direction}\"}}"
+            ))
         };
-        let row = Row {
+        let mut row = Row {
+            failed: None,
             task,
             account: Account::read(after)?,
             bytes_in: bytes("received")?,
             bytes_out: bytes("sent")?,
             start_seconds: self.start.as_secs_f64(),
-            leader: self.leader.used()?,
+            leader: self.leader.as_ref().map(Watched::used).transpose()?,
             follower: self.follower.used()?,
         };
-        row.check()?;
+        row.failed = row.check();
         Ok(row)
     }
 }
@@ -64,7 +61,9 @@ pub(super) async fn full_copy(
     let spinner = progress::spinner(&format!("full copy to {name}"));
     let begun = Instant::now();
     let process = stage.start(name, flags).await?;
-    let measured = Begun::now(stage, &process, begun.elapsed()).await?;
+    let start = begun.elapsed();
+    settle(&process, stage.patience).await?;
+    let measured = Begun::now(stage, &process, start)?;
     let added = stage.client.add_node(&process.at.node).await?;
     let goal = stage.applied().await?;
     let after = stage.reached(&process, goal).await?;
@@ -87,11 +86,20 @@ pub(super) async fn catch_up(
 ) -> anyhow::Result<Row> {
     let spinner = progress::spinner(task.method.name());
     let goal = stage.applied().await?;
-    stage.leader.pause()?;
+    if let Some(leader) = &stage.leader {
+        leader.pause()?;
+    }
     let begun = Instant::now();
     follower.process.restart().await?;
-    let measured = Begun::now(stage, &follower.process, begun.elapsed()).await?;
-    stage.leader.resume()?;
+    let start = begun.elapsed();
+    // A leader that cannot be held speaks at once.
+    if stage.leader.is_some() {
+        settle(&follower.process, stage.patience).await?;
+    }
+    let measured = Begun::now(stage, &follower.process, start)?;
+    if let Some(leader) = &stage.leader {
+        leader.resume()?;
+    }
     let after = stage.reached(&follower.process, goal).await?;
     let row = measured.row(task, &after)?;
     stage.equal(follower.id).await?;
@@ -101,11 +109,11 @@ pub(super) async fn catch_up(
 }
 
 /// Waits until a process that came up does nothing any more.
-async fn settle(node: &NodeProcess) -> anyhow::Result<()> {
+async fn settle(node: &NodeProcess, patience: Duration) -> anyhow::Result<()> {
     let begun = Instant::now();
     let watched = Watched::new(node.pid()?)?;
     let mut seen = watched.ticks()?;
-    while begun.elapsed() < QUIET_PATIENCE {
+    while begun.elapsed() < patience {
         tokio::time::sleep(QUIET).await;
         let now = watched.ticks()?;
         if now == seen {

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::change::record_bytes;
 use super::load::Latency;
 use super::pressure::Writes;
 use super::row::{Method, Row};
 use super::startup::Start;
 use super::targets::Target;
+use super::vectors::Source;
 use crate::output::bytes;
 
 /// Where, when and with what a run was made.
@@ -40,10 +43,37 @@ pub(super) struct Results {
     pub(super) writes: Option<Writes>,
     /// The leader's time in applying writes, by part.
     pub(super) apply_seconds: BTreeMap<String, f64>,
-    /// Bytes on disk: the leader's, and what all nodes had at most.
-    pub(super) leader_disk_bytes: u64,
+    /// Bytes on the leader's disk at the end, its log included; `None`: it runs elsewhere.
+    pub(super) leader_disk_bytes: Option<u64>,
     pub(super) notes: Vec<String>,
     pub(super) targets: Vec<Target>,
+}
+
+impl Results {
+    /// Of a run that measured catch-ups and a start, and nothing else.
+    pub(super) fn new(
+        origin: Origin,
+        source: &Source,
+        points: u64,
+        load: Duration,
+        rows: Vec<Row>,
+        start: Start,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            origin,
+            points,
+            dimension: source.dimension(),
+            record_bytes: record_bytes(source, source.point(0, 0))?,
+            load_per_second: points as f64 / load.as_secs_f64(),
+            rows,
+            start,
+            writes: None,
+            apply_seconds: BTreeMap::new(),
+            leader_disk_bytes: None,
+            notes: Vec::new(),
+            targets: Vec::new(),
+        })
+    }
 }
 
 /// The whole page; `plot` is the name of the picture beside it.
@@ -75,7 +105,10 @@ pub(super) fn markdown(results: &Results, plot: &str) -> Result<String, fmt::Err
             "load into one node",
             format!("{:.0} points/s", results.load_per_second),
         ),
-        ("leader's disk at the end", bytes(results.leader_disk_bytes)),
+        (
+            "leader's disk at the end",
+            or_dash(results.leader_disk_bytes.map(bytes)),
+        ),
     ];
     let facts = facts.map(|(what, fact)| vec![what.to_owned(), fact]);
     table(&mut page, &["", ""], &facts)?;
@@ -182,9 +215,9 @@ fn row_cells(row: &Row) -> Vec<String> {
             format!("{:.0}", account.install_seconds * 1000.0)
         },
         or_dash(row.records_per_second().map(|rate| format!("{rate:.0}"))),
-        format!("{:.2}", row.leader.cpu_seconds),
+        or_dash(row.leader.map(|used| format!("{:.2}", used.cpu_seconds))),
         format!("{:.2}", row.follower.cpu_seconds),
-        mib(row.leader.peak_extra_bytes),
+        or_dash(row.leader.map(|used| mib(used.peak_extra_bytes))),
         mib(row.follower.peak_extra_bytes),
         if replay {
             "-".to_owned()

@@ -4,15 +4,18 @@
 //! held (SIGSTOP), so that starting up is over, and measured apart, when the leader goes on and the catch-up begins.
 //! Holding the follower instead would not do: what the leader sent meanwhile would wait for it in its sockets.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use pando_client::Pando;
+use pando_client::{ErrorKind, Pando};
 use pando_model::{CollectionName, NodeId, Selector};
+use tokio::sync::Mutex;
 
 use super::change::{Change, Ids, Mix};
+use super::settings;
 use super::vectors::Source;
 use crate::commands::import::{ImportOptions, import};
 use crate::context::Context;
@@ -41,12 +44,17 @@ pub(super) struct Follower {
 }
 
 pub(super) struct Stage {
-    pub(super) leader: NodeProcess,
+    /// `None`: the cluster is somebody's own.
+    pub(super) leader: Option<NodeProcess>,
+    leader_id: NodeId,
+    ip: IpAddr,
     pub(super) client: Pando,
     pub(super) collection: CollectionName,
     pub(super) source: Arc<Source>,
     pub(super) ids: Ids,
     pub(super) patience: Duration,
+    /// Nodes that were started here.
+    started: Mutex<Vec<NodeId>>,
     root: PathBuf,
 }
 
@@ -67,17 +75,10 @@ impl Stage {
         let patience = patience(points);
         // Replay is measured where the whole change is in the log; deltas where it was purged by hand.
         let log_mib = (log_bytes >> 20) + 256;
-        let flags = [
-            "--raft-log-entries-max=1000001".to_owned(),
-            "--raft-log-entries-keep=1000000".to_owned(),
-            format!("--raft-log-mib-max={log_mib}"),
-            // Nor is it cut because a delta would be cheaper, which is what is measured.
-            "--raft-replay-cost-ratio=1000".to_owned(),
-            format!("--request-timeout-ms={}", patience.as_millis()),
-        ];
         let launch = Launch {
-            flags: flags.into(),
+            flags: settings::leader(log_mib, patience.as_millis()),
             patience,
+            ..Launch::default()
         };
         let leader = NodeProcess::start("leader".to_owned(), root, launch).await?;
         let client = context.client_of([&leader.at.api])?.with_timeout(patience);
@@ -87,12 +88,50 @@ impl Stage {
             .create_collection(&collection, source.schema()?)
             .await?;
         Ok(Self {
-            leader,
+            leader_id: leader.at.node_id,
+            leader: Some(leader),
+            ip: Ipv4Addr::LOCALHOST.into(),
             client,
             collection,
             ids: Ids::new(points),
             source,
             patience,
+            started: Mutex::default(),
+            root: root.to_owned(),
+        })
+    }
+
+    /// Somebody's own cluster, with a collection of ours in it; the followers run here and listen on `ip`.
+    pub(super) async fn of_cluster(
+        context: &Context,
+        root: &Path,
+        source: Arc<Source>,
+        points: u64,
+        (endpoint, ip): (&str, IpAddr),
+    ) -> anyhow::Result<Self> {
+        let patience = patience(points);
+        let status = context.client_of([endpoint])?.cluster_status().await?;
+        let leader_id = status.leader.context("the cluster has no leader")?;
+        let leader = status.nodes.iter().find(|node| node.node == leader_id);
+        let leader = leader.context("the cluster does not know its leader")?;
+        let client = context
+            .client_of([&leader.api_address])?
+            .with_timeout(patience);
+        let collection = format!("pando-bench-{}", uuid::Uuid::new_v4().simple());
+        let collection = CollectionName::parse(&collection)?;
+        client
+            .create_collection(&collection, source.schema()?)
+            .await?;
+        Ok(Self {
+            leader_id,
+            leader: None,
+            ip,
+            client,
+            collection,
+            ids: Ids::new(points),
+            source,
+            patience,
+            started: Mutex::default(),
             root: root.to_owned(),
         })
     }
@@ -151,6 +190,12 @@ impl Stage {
         let applied = self.applied().await?;
         let snapshot = self.client.snapshot(true).await?;
         ensure!(
+            snapshot.node == self.leader_id,
+            "node {} answered instead of the leader {}: has leadership moved?",
+            snapshot.node,
+            self.leader_id
+        );
+        ensure!(
             snapshot.purged_index >= applied,
             "the leader's log is gone up to {} only, not up to {applied}",
             snapshot.purged_index
@@ -160,7 +205,13 @@ impl Stage {
 
     /// The log index the leader has applied.
     pub(super) async fn applied(&self) -> anyhow::Result<u64> {
-        applied(&figures(&self.leader).await?)
+        let status = self.client.cluster_status().await?;
+        let leader = status.nodes.iter().find(|node| node.node == self.leader_id);
+        let leader = leader.context("the leader is no member any more")?;
+        match &leader.status {
+            Ok(status) => Ok(status.applied),
+            Err(reason) => Err(Late(format!("the leader does not answer: {reason}")).into()),
+        }
     }
 
     /// Starts an empty node that belongs to no cluster yet.
@@ -172,8 +223,41 @@ impl Stage {
         let launch = Launch {
             flags,
             patience: self.patience,
+            ip: self.ip,
         };
-        NodeProcess::start(name.to_owned(), &self.root, launch).await
+        let node = NodeProcess::start(name.to_owned(), &self.root, launch).await?;
+        self.started.lock().await.push(node.at.node_id);
+        Ok(node)
+    }
+
+    /// What the leader has on its disk, if it is ours.
+    pub(super) async fn leader_disk_bytes(&self) -> anyhow::Result<Option<u64>> {
+        Ok(match &self.leader {
+            None => None,
+            Some(leader) => Some(figures(leader).await?.count("pando_disk_bytes")?),
+        })
+    }
+
+    /// Takes what was started here out of the cluster, and the collection, too. Goes on where something fails, and tells
+    /// the first failure.
+    pub(super) async fn clean(&self) -> anyhow::Result<()> {
+        let mut failure = None;
+        for node in self.started.lock().await.iter() {
+            match self.client.remove_node(*node, true).await {
+                Err(e) if e.kind() != ErrorKind::NodeNotFound => {
+                    let what = format!(
+                        "node {node} is left in the cluster: `pando cluster remove {node} --force`"
+                    );
+                    failure = failure.or(Some(anyhow::Error::new(e).context(what)));
+                }
+                _ => {}
+            }
+        }
+        if let Err(e) = self.client.drop_collection(&self.collection).await {
+            let what = format!("collection {} is left in the cluster", self.collection);
+            failure = failure.or(Some(anyhow::Error::new(e).context(what)));
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     /// Waits until a follower has applied `goal` and has accounted for it.
@@ -212,7 +296,7 @@ impl Stage {
                 let status = report.status.as_ref().ok()?;
                 Some((status.applied, status.root))
             };
-            if let (Some(leader), Some(follower)) = (at(self.leader.at.node_id), at(follower)) {
+            if let (Some(leader), Some(follower)) = (at(self.leader_id), at(follower)) {
                 if leader == follower {
                     return Ok(());
                 }

@@ -59,13 +59,16 @@ pub(super) async fn measure(stage: &Stage, follower: &mut Follower) -> anyhow::R
     );
     Ok(Start {
         ready_seconds,
-        phases: after.by_label("pando_start_seconds", "phase"),
+        phases: after.by_label("pando_start_seconds", "part"),
         idle_bytes_per_second: idle / IDLE.as_secs_f64(),
     })
 }
 
 /// How the leader's time in applying writes is divided, in seconds by part; empty if it does not tell.
 pub(super) async fn apply_seconds(stage: &Stage) -> anyhow::Result<BTreeMap<String, f64>> {
-    let figures = figures(&stage.leader).await?;
-    Ok(figures.by_label("pando_apply_seconds_total", "part"))
+    let Some(leader) = &stage.leader else {
+        return Ok(BTreeMap::new());
+    };
+    let figures = figures(leader).await?;
+    Ok(figures.by_label("pando_apply_seconds", "part"))
 }

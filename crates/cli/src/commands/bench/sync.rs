@@ -1,5 +1,6 @@
 //! `pando bench sync`: the run from beginning to end.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,18 +8,21 @@ use std::{env, fs};
 
 use clap::{ArgAction, Args};
 use pando_model::limits::DIMENSION_MAX;
+use tempfile::TempDir;
 
-use super::change::{Mix, record_bytes};
 use super::load::Rate;
-use super::measure::{catch_up, full_copy};
-use super::plan::{Round, log_bytes, needs, rounds};
+use super::plan::{log_bytes, needs, rounds};
 use super::report::{Origin, Results, markdown};
-use super::row::{Method, Row, Task};
-use super::stage::{Follower, Stage};
+use super::row::Method;
+use super::run::{Kind, Run};
+use super::stage::Stage;
 use super::vectors::Source;
-use super::{plot, pressure, startup, targets, usage};
+use super::{plot, pressure, settings, startup, targets, usage};
+use crate::commands::serve::told_to_stop;
 use crate::context::Context;
+use crate::exit::{Interrupted, Refused};
 use crate::output::{self, Format};
+use crate::parse;
 
 const POINTS_MIN: u64 = 1_000;
 const POINTS_MAX: u64 = 10_000_000;
@@ -85,6 +89,24 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 
+    /// Measure in this cluster instead of one of our own: public API of a member, host:port. A temporary collection is
+    /// loaded, and temporary learners run here
+    #[arg(long, value_name = "ADDR", value_parser = parse::host_port)]
+    endpoint: Option<String>,
+
+    /// With --endpoint: address of this machine that the members of the cluster reach
+    #[arg(
+        long,
+        value_name = "IP",
+        default_value = "127.0.0.1",
+        requires = "endpoint"
+    )]
+    listen_ip: IpAddr,
+
+    /// With --endpoint: the leader may drop its log; members that are behind then catch up by delta
+    #[arg(long, requires = "endpoint")]
+    yes: bool,
+
     /// What the program was built from, for the report
     #[arg(long, value_name = "TEXT", default_value = "not told", action = ArgAction::Set)]
     commit: String,
@@ -98,7 +120,24 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 /// The followers that catch up by delta.
-const DELTAS: [(Method, bool, &str); 1] = [(Method::Walk, false, "walk")];
+const DELTAS: [Kind; 4] = [
+    (Method::Lineage, false, "lineage"),
+    (Method::Lineage, true, "lineage-zstd"),
+    (Method::Walk, false, "walk"),
+    (Method::Walk, true, "walk-zstd"),
+];
+/// In a cluster that is not ours.
+const FOREIGN_DELTAS: [Kind; 2] = [
+    (Method::Lineage, false, "lineage"),
+    (Method::Walk, false, "walk"),
+];
+
+impl SyncArgs {
+    /// Whether it has something to put in order when it is told to end.
+    pub(crate) fn cleans_up(&self) -> bool {
+        self.endpoint.is_some()
+    }
+}
 
 pub(crate) async fn run(context: &Context, args: SyncArgs) -> anyhow::Result<()> {
     let args = Arc::new(args);
@@ -118,14 +157,19 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> anyhow::Result<()>
     needed.check(&parent)?;
     fs::create_dir_all(&args.out)?;
 
+    if let Some(endpoint) = &args.endpoint {
+        let mut results = foreign(context, &args, &source, &parent, endpoint).await?;
+        results.targets = targets::targets(&results);
+        return write(context, &args, &results);
+    }
     let mut results = own_size(context, &args, &source, &parent).await?;
     let others = args.sizes.iter().filter(|size| **size < args.points);
     for size in others.filter(|_| !args.no_sizes) {
-        let mut bench = Bench::new(context, &source, &parent, *size).await?;
+        let (mut run, _) = filled(context, &source, &parent, *size).await?;
         for round in rounds(*size, &[]).0 {
-            bench.round(round).await?;
+            run.round(round).await?;
         }
-        results.rows.extend(bench.rows);
+        results.rows.extend(run.rows);
     }
     results.targets = targets::targets(&results);
     write(context, &args, &results)
@@ -138,6 +182,26 @@ fn source(args: &SyncArgs) -> anyhow::Result<Source> {
     })
 }
 
+/// A cluster of our own of this size, with all followers; and how long loading took.
+async fn filled(
+    context: &Context,
+    source: &Arc<Source>,
+    parent: &Path,
+    points: u64,
+) -> anyhow::Result<(Run, Duration)> {
+    let directory = directory(parent)?;
+    let log = log_bytes(points, source.dimension());
+    let stage = Stage::set(context, directory.path(), Arc::clone(source), points, log).await?;
+    let mut run = Run::on(stage, directory);
+    let load = run.fill(&DELTAS, true).await?;
+    Ok((run, load))
+}
+
+fn directory(parent: &Path) -> std::io::Result<TempDir> {
+    let mut directory = tempfile::Builder::new();
+    directory.prefix("pando-bench-").tempdir_in(parent)
+}
+
 /// The whole programme at the size that was asked for.
 async fn own_size(
     context: &Context,
@@ -146,24 +210,14 @@ async fn own_size(
     parent: &Path,
 ) -> anyhow::Result<Results> {
     let (rounds, left_out) = rounds(args.points, &args.changed);
-    let mut bench = Bench::new(context, source, parent, args.points).await?;
-    let apply_seconds = startup::apply_seconds(&bench.stage).await?;
-    let mut notes = Vec::new();
-    if apply_seconds.is_empty() {
-        notes.push("The node does not tell how its time in apply is divided.".to_owned());
-    }
-    for percent in left_out {
-        notes.push(format!(
-            "{percent} % of {} points is less than one record and was left out.",
-            args.points
-        ));
-    }
+    let (mut run, load) = filled(context, source, parent, args.points).await?;
+    let apply_seconds = startup::apply_seconds(&run.stage).await?;
     for round in rounds {
-        bench.round(round).await?;
+        run.round(round).await?;
     }
-    let Bench {
+    let Run {
         stage, followers, ..
-    } = &mut bench;
+    } = &mut run;
     let (_, follower) = &mut followers[0];
     let start = startup::measure(stage, follower).await?;
     follower.process.stop(stage.patience).await?;
@@ -175,126 +229,112 @@ async fn own_size(
             points_per_write: args.upserts_per_write,
         };
         let length = Duration::from_secs(args.upserts_seconds);
-        Some(pressure::measure(stage, follower, Vec::new(), rate, length).await?)
+        let flags = settings::follower(Method::FullCopy, false);
+        Some(pressure::measure(stage, follower, flags, rate, length).await?)
     };
-    let leader_disk_bytes = super::stage::figures(&stage.leader)
-        .await?
-        .count("pando_disk_bytes")?;
-    let command: Vec<String> = env::args().skip(1).collect();
+    let leader_disk_bytes = stage.leader_disk_bytes().await?;
     Ok(Results {
-        origin: Origin {
-            machine: usage::machine()?,
-            version: env!("CARGO_PKG_VERSION"),
-            commit: args.commit.clone(),
-            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            command: format!("pando {}", command.join(" ")),
-            data: source.describe(args.points),
-        },
-        points: args.points,
-        dimension: source.dimension(),
-        record_bytes: record_bytes(source, source.point(0, 0))?,
-        load_per_second: args.points as f64 / bench.load.as_secs_f64(),
-        rows: bench.rows,
-        start,
         writes,
         apply_seconds,
         leader_disk_bytes,
-        notes,
-        targets: Vec::new(),
+        notes: left_out_notes(args, left_out),
+        ..Results::new(
+            origin(args, source)?,
+            source,
+            args.points,
+            load,
+            run.rows,
+            start,
+        )?
     })
 }
 
-/// One size: the stage with its followers, and what was measured so far.
-struct Bench {
-    followers: Vec<((Method, bool), Follower)>,
-    /// The one that replays; gone when no more rounds need it.
-    replayer: Option<Follower>,
-    stage: Stage,
-    load: Duration,
-    rows: Vec<Row>,
-    // Last: the processes end first, then what they write to is removed.
-    _directory: tempfile::TempDir,
+/// In somebody's cluster: the deltas and the full copy, and everything in order again afterwards, however it ends.
+async fn foreign(
+    context: &Context,
+    args: &SyncArgs,
+    source: &Arc<Source>,
+    parent: &Path,
+    endpoint: &str,
+) -> anyhow::Result<Results> {
+    if !args.yes {
+        return Err(Refused(format!(
+            "this adds a collection and {} learners to the cluster of {endpoint}, makes its leader drop its log, so that \
+             members that are behind catch up by delta, and takes the collection and the learners away again; say --yes \
+             if it may",
+            FOREIGN_DELTAS.len()
+        ))
+        .into());
+    }
+    let directory = directory(parent)?;
+    let at = (endpoint, args.listen_ip);
+    let source = Arc::clone(source);
+    let stage = Stage::of_cluster(
+        context,
+        directory.path(),
+        Arc::clone(&source),
+        args.points,
+        at,
+    );
+    let mut run = Run::on(stage.await?, directory);
+    let measured = tokio::select! {
+        measured = foreign_rounds(&mut run, args) => measured,
+        () = told_to_stop() => Err(Interrupted.into()),
+    };
+    let cleaned = run.stage.clean().await;
+    let (load, start, left_out) = measured?;
+    cleaned?;
+    let mut notes = left_out_notes(args, left_out);
+    notes.push(
+        "Measured in a cluster that was there: its leader could not be held, so the followers' CPU time contains their \
+         start, its own figures are not known, and a full copy brings the other collections, too."
+            .to_owned(),
+    );
+    Ok(Results {
+        notes,
+        ..Results::new(
+            origin(args, &source)?,
+            &source,
+            args.points,
+            load,
+            run.rows,
+            start,
+        )?
+    })
 }
 
-impl Bench {
-    /// Loads the leader and fills the followers, which are the full copies.
-    async fn new(
-        context: &Context,
-        source: &Arc<Source>,
-        parent: &Path,
-        points: u64,
-    ) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("pando-bench-")
-            .tempdir_in(parent)?;
-        let log = log_bytes(points, source.dimension());
-        let stage = Stage::set(context, directory.path(), Arc::clone(source), points, log).await?;
-        let load = stage.load().await?;
-        stage.purge().await?;
-        let all = record_bytes(source, source.point(0, 0))? * points;
-        let task = |zstd| Task {
-            method: Method::FullCopy,
-            zstd,
-            points,
-            changed: points,
-            changed_bytes: all,
-            times: 1,
-        };
-        let (mut followers, mut rows) = (Vec::new(), Vec::new());
-        for (method, zstd, name) in DELTAS {
-            let (follower, row) = full_copy(&stage, name, Vec::new(), task(zstd)).await?;
-            followers.push(((method, zstd), follower));
-            // The first of each kind is the row; the others are filled the same way.
-            if rows.iter().all(|row: &Row| row.task.zstd != zstd) {
-                rows.push(row);
-            }
-            stage.purge().await?;
-        }
-        let (replayer, _) = full_copy(&stage, "replay", Vec::new(), task(false)).await?;
-        Ok(Self {
-            followers,
-            replayer: Some(replayer),
-            stage,
-            load,
-            rows,
-            _directory: directory,
-        })
+async fn foreign_rounds(
+    run: &mut Run,
+    args: &SyncArgs,
+) -> anyhow::Result<(Duration, startup::Start, Vec<f64>)> {
+    let load = run.fill(&FOREIGN_DELTAS, false).await?;
+    let (rounds, left_out) = rounds(args.points, &args.changed);
+    for round in rounds {
+        run.round(round).await?;
     }
+    let (_, follower) = &mut run.followers[0];
+    let start = startup::measure(&run.stage, follower).await?;
+    Ok((load, start, left_out))
+}
 
-    /// Changes the data, then lets every follower catch up in its way.
-    async fn round(&mut self, round: Round) -> anyhow::Result<()> {
-        let Self {
-            stage,
-            followers,
-            replayer,
-            rows,
-            ..
-        } = self;
-        let points = stage.ids.count();
-        let change = stage.change(round.changed, round.mix).await?;
-        let changed_bytes = change.bytes(&stage.source)?;
-        let task = |method, zstd| Task {
-            method,
-            zstd,
-            points,
-            changed: change.records(),
-            changed_bytes,
-            times: change.times,
-        };
-        if let Some(follower) = replayer.as_mut().filter(|_| round.replay) {
-            rows.push(catch_up(stage, follower, task(Method::Replay, false)).await?);
-        }
-        if !matches!(round.mix, Mix::Mixed)
-            && let Some(follower) = replayer.take()
-        {
-            stage.remove(follower).await?;
-        }
-        stage.purge().await?;
-        for ((method, zstd), follower) in followers {
-            rows.push(catch_up(stage, follower, task(*method, *zstd)).await?);
-        }
-        Ok(())
-    }
+fn left_out_notes(args: &SyncArgs, left_out: Vec<f64>) -> Vec<String> {
+    let note = |percent| {
+        let points = args.points;
+        format!("{percent} % of {points} points is less than one record and was left out.")
+    };
+    left_out.into_iter().map(note).collect()
+}
+
+fn origin(args: &SyncArgs, source: &Source) -> anyhow::Result<Origin> {
+    let command: Vec<String> = env::args().skip(1).collect();
+    Ok(Origin {
+        machine: usage::machine()?,
+        version: env!("CARGO_PKG_VERSION"),
+        commit: args.commit.clone(),
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        command: format!("pando {}", command.join(" ")),
+        data: source.describe(args.points),
+    })
 }
 
 /// Writes the report, and tells where it is.
@@ -313,5 +353,15 @@ fn write(context: &Context, args: &SyncArgs, results: &Results) -> anyhow::Resul
         Format::Table => output::line(page)?,
     }
     output::complain(format_args!("written: {}", path("md").display()));
+    let failed: Vec<&str> = results
+        .rows
+        .iter()
+        .filter_map(|row| row.failed.as_deref())
+        .collect();
+    anyhow::ensure!(
+        failed.is_empty(),
+        "not what it claims: {}",
+        failed.join("; ")
+    );
     Ok(())
 }

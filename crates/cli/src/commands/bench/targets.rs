@@ -164,10 +164,11 @@ fn resources(results: &Results) -> Vec<Target> {
     for method in [Method::Walk, Method::Lineage] {
         let row = plain(results, method, compared(results));
         for (who, most) in [("leader", 64 * MIB), ("follower", 128 * MIB)] {
-            let peak = row.map(|row| match who {
-                "leader" => row.leader.peak_extra_bytes,
-                _ => row.follower.peak_extra_bytes,
+            let used = row.and_then(|row| match who {
+                "leader" => row.leader,
+                _ => Some(row.follower),
             });
+            let peak = used.map(|used| used.peak_extra_bytes);
             let what = format!("extra memory of the {who}, {}, 1 % changed", method.name());
             let figure = peak.map(|peak| (bytes(peak), peak <= most));
             all.push(Target::new(what, format!("<= {}", bytes(most)), figure));

@@ -1,0 +1,25 @@
+//! What a benchmark's nodes are told, as flags of `pando serve`.
+
+use super::row::Method;
+
+/// For a leader that keeps its log until it is told to drop it, and so many MiB of it.
+pub(super) fn leader(log_mib: u64, request_timeout_ms: u128) -> Vec<String> {
+    vec![
+        "--raft-log-entries-max=1000001".to_owned(),
+        "--raft-log-entries-keep=1000000".to_owned(),
+        format!("--raft-log-mib-max={log_mib}"),
+        // Nor is it cut because a delta would be cheaper, which is what is measured.
+        "--raft-replay-cost-ratio=1000".to_owned(),
+        format!("--request-timeout-ms={request_timeout_ms}"),
+    ]
+}
+
+/// For a follower: whether it says at which index it stopped, and whether it asks for compression, are its own to
+/// decide.
+pub(super) fn follower(method: Method, zstd: bool) -> Vec<String> {
+    let compression = if zstd { "zstd" } else { "none" };
+    vec![
+        format!("--sync-lineage={}", method != Method::Walk),
+        format!("--sync-compression={compression}"),
+    ]
+}
