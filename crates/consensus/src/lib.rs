@@ -29,6 +29,7 @@ mod state_machine;
 mod status;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod tidy;
 mod transport;
 mod trust;
 mod types;

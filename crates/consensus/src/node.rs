@@ -41,6 +41,7 @@ use crate::options::NodeOptions;
 use crate::scrub::{ScrubFigures, Scrubber};
 use crate::session::{Incoming, Outgoing, Progress, Views};
 use crate::state_machine::StateMachine;
+use crate::tidy;
 use crate::transport::{SyncPipe, Transport};
 use crate::trust::Trust;
 use crate::types::{Raft, RaftMetrics};
@@ -197,6 +198,8 @@ impl Node {
             figures: Arc::clone(&node.scrub),
         };
         node.tasks.spawn(scrubber.run(node.stopping.clone()));
+        let tidying = tidy::run(Arc::clone(&node.replica), node.stopping.clone());
+        node.tasks.spawn(tidying);
         node.watch_over();
         Ok(node)
     }

@@ -24,8 +24,8 @@ const OVERLAY_PAGE: usize = 128;
 const PAGES_PER_ENTRY: usize = 4;
 
 impl Replica {
-    /// Clears some of what dropped views and dropped collections have left in storage; writes do as much by
-    /// themselves. Returns whether there is more.
+    /// Clears some of what dropped views, installs and dropped collections have left in storage; writes do as much by
+    /// themselves. Returns whether there may be more. Holds writers up for a few milliseconds.
     ///
     /// # Errors
     /// When storage fails.

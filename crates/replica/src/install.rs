@@ -99,11 +99,14 @@ impl Replica {
                 self.install_memory(&mut writer, &current, &target, catalogue, &applied)?;
             drop(gone);
             fail::fail_point!("install::clear");
-            Intent::clear(self.store.as_ref(), self.options.group)?;
-            // A stage without an intent is only something to clear.
+            // From here on the stage is nothing to go on from, also for the next process.
+            let mut batch = Batch::new();
+            Intent::new(Phase::Installed, &applied, &trees, index)
+                .put(&mut batch, self.options.group);
+            self.store.apply(batch)?;
             writer
                 .overlays
-                .extend([OverlayId::REPLACED, OverlayId::STAGE]);
+                .extend([OverlayId::STAGE, OverlayId::REPLACED]);
             self.store.flush()?;
             Ok(unserved)
         })?;

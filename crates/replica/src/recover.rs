@@ -29,7 +29,9 @@ impl Replica {
         };
         let (phase, base) = (intent.phase, intent.base);
         if phase == Phase::Installed {
-            return self.clear_stage();
+            // As many heads as the install had rows: cleared like other garbage, not before the start goes on.
+            self.writer.lock().overlays.push(OverlayId::STAGE);
+            return Ok(());
         }
         let (applied, trees) = intent.into_target()?;
         let at = self.stored_applied()?.and_then(|stored| stored.position);
