@@ -12,6 +12,8 @@ use crate::progress;
 
 /// A process that used no CPU for so long has settled.
 const QUIET: Duration = Duration::from_millis(60);
+/// It is not waited longer for: a node that looks after its data in the background is never quite idle.
+const QUIET_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the processes had when the measurement began. The follower's own counters began with it.
 struct Begun {
@@ -62,7 +64,7 @@ pub(super) async fn full_copy(
     let begun = Instant::now();
     let process = stage.start(name, flags).await?;
     let start = begun.elapsed();
-    settle(&process, stage.patience).await?;
+    settle(&process).await?;
     let measured = Begun::now(stage, &process, start)?;
     let added = stage.client.add_node(&process.at.node).await?;
     let goal = stage.applied().await?;
@@ -94,7 +96,7 @@ pub(super) async fn catch_up(
     let start = begun.elapsed();
     // A leader that cannot be held speaks at once.
     if stage.leader.is_some() {
-        settle(&follower.process, stage.patience).await?;
+        settle(&follower.process).await?;
     }
     let measured = Begun::now(stage, &follower.process, start)?;
     if let Some(leader) = &stage.leader {
@@ -109,11 +111,11 @@ pub(super) async fn catch_up(
 }
 
 /// Waits until a process that came up does nothing any more.
-async fn settle(node: &NodeProcess, patience: Duration) -> anyhow::Result<()> {
+async fn settle(node: &NodeProcess) -> anyhow::Result<()> {
     let begun = Instant::now();
     let watched = Watched::new(node.pid()?)?;
     let mut seen = watched.ticks()?;
-    while begun.elapsed() < patience {
+    while begun.elapsed() < QUIET_PATIENCE {
         tokio::time::sleep(QUIET).await;
         let now = watched.ticks()?;
         if now == seen {
