@@ -210,6 +210,7 @@ impl Node {
             evidence: self.options.evidence_dir.is_none(),
         };
         self.raft.runtime_config().elect(false);
+        self.views.withdraw_all();
         let reason = found.reason();
         tracing::error!(
             index,

@@ -123,6 +123,13 @@ impl Incoming {
         Ok(token)
     }
 
+    /// A state that was found wrong says nothing by its log index, so it takes no part in what lineage saves.
+    fn pull_options(&self) -> NodeOptions {
+        let mut options = self.options.clone();
+        options.sync_lineage &= !self.trust.is_quarantined();
+        options
+    }
+
     async fn work(
         &self,
         raft: &Raft,
@@ -161,7 +168,7 @@ impl Incoming {
         let pull = Pull {
             replica: Arc::clone(&self.replica),
             transport: Arc::clone(&self.transport),
-            options: self.options.clone(),
+            options: self.pull_options(),
             progress: Arc::clone(&self.progress),
             leader: from,
             address,

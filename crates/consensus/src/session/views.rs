@@ -84,6 +84,13 @@ impl Views {
         behind.iter().map(place).min()
     }
 
+    /// Withdraws all of them: their streams end.
+    pub(crate) fn withdraw_all(&self) {
+        for open in self.open.lock().values() {
+            open.closed.cancel();
+        }
+    }
+
     /// How many are open.
     pub(crate) fn len(&self) -> usize {
         self.open.lock().len()
