@@ -3,6 +3,7 @@
 
 CARGO ?= cargo
 DATA ?= data/wordnet-10k
+FUZZ_SECONDS ?= 60
 
 # nextest runs the tests side by side, with the limits of .config/nextest.toml; without it cargo's own runner does.
 ifneq ($(shell command -v cargo-nextest 2>/dev/null),)
@@ -43,6 +44,11 @@ bench-sync: ## full copy, log replay, Merkle delta side by side (POINTS=n, VECTO
 	$(CARGO) build --release --locked --package pando-cli --bin pando
 	target/release/pando bench sync --points $(if $(FULL),1000000,$(or $(POINTS),100000)) \
 	  $(if $(VECTORS),--vectors $(VECTORS)) --commit "$$(git describe --always --dirty)"
+
+# Sanitizers and coverage are unstable flags of rustc; RUSTC_BOOTSTRAP lets the stable compiler take them.
+fuzz: ## feed damaged frames and lying peers to the sync session (needs cargo-fuzz; FUZZ_SECONDS each, default 60)
+	cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run frame -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096
+	cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run session -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096
 
 figures: ## import rate, memory, start-up, catch-up (DATA=dir, default data/wordnet-10k)
 	$(CARGO) build --release --locked --package pando-cli --bin pando

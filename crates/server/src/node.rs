@@ -3,7 +3,7 @@
 //! Owns the order in which things start and stop. Nothing is served before the state on disk has been checked.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use pando_consensus::{Node, NodeAddress, NodeOptions};
 use pando_model::{ClusterId, NodeId};
+use pando_replica::ReplicaError;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -27,7 +28,7 @@ use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::peer::{Connector, Envelope, NodeTransport, PeerService, serve_peers};
 use crate::peers;
-use crate::stores::Stores;
+use crate::stores::{Stores, lost};
 use crate::traffic::Traffic;
 use crate::workers::Workers;
 
@@ -224,7 +225,7 @@ impl Running {
             [&listeners.api, &listeners.node, &listeners.http].map(TcpListener::local_addr);
         let (api, node, http) = (api?, node?, http?);
         if let Some(loading) = stores.loading.take() {
-            self.watch_loading(loading);
+            self.watch_loading(&config.data_dir, loading);
         }
         let outcome = self.start_workers(config, listeners).await;
         let outcome = match outcome {
@@ -274,15 +275,20 @@ impl Running {
         Ok(())
     }
 
-    /// Stops the process when its points cannot be loaded.
-    fn watch_loading(&mut self, loading: JoinHandle<anyhow::Result<()>>) {
-        let replica = Arc::clone(self.node.replica());
+    /// Stops the process when its points cannot be loaded, and nobody is there to mend them from.
+    fn watch_loading(&mut self, data_dir: &Path, loading: JoinHandle<anyhow::Result<()>>) {
+        let (node, lost) = (Arc::clone(&self.node), lost(data_dir));
         self.workers.spawn(LOADING, |stop| async move {
             loading.await.context("loading was interrupted")??;
-            let rotten = replica.unloaded().len();
-            if rotten > 0 {
+            let unloaded = node.replica().unloaded();
+            if let Some(first) = unloaded.first() {
+                let status = node.status().await;
+                if status.members.iter().all(|member| member.id == status.id) {
+                    let (tree, key) = (first.tree, first.key);
+                    return Err(ReplicaError::Damaged { tree, key }).context(lost);
+                }
                 error!(
-                    rotten,
+                    rotten = unloaded.len(),
                     "stored rows are not what they were: nothing is served before they are mended"
                 );
             }

@@ -270,7 +270,7 @@ fn clear(data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// What to do about a data directory that does not hold what it should.
-fn lost(data_dir: &Path) -> String {
+pub(crate) fn lost(data_dir: &Path) -> String {
     let dir = data_dir.display();
     format!(
         "the state in {dir} cannot be used; if the disk itself is sound, this node's copy is lost but not the cluster's: \

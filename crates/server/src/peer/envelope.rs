@@ -9,7 +9,7 @@ use pando_proto::cluster_v1::{Header, PeerRefusal, RefusalCode};
 use crate::identity::Identity;
 
 /// The node-to-node protocol this release speaks. It understands no other.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Why a message is refused, as it goes over the wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
