@@ -180,28 +180,33 @@ impl Node {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
-        let bound = Bound {
-            raft: node.raft.clone(),
-            log: node.log.clone(),
-            replica: Arc::clone(&node.replica),
-            views: Arc::clone(&node.views),
-            book: Arc::clone(&node.book),
-            options: node.options.clone(),
-        };
-        node.tasks.spawn(bound.run(node.stopping.clone()));
-        let scrubber = Scrubber {
-            replica: Arc::clone(&node.replica),
-            transport: Arc::clone(&node.transport),
-            raft: node.raft.clone(),
-            options: node.options.clone(),
-            clock: Arc::clone(&node.clock),
-            figures: Arc::clone(&node.scrub),
-        };
-        node.tasks.spawn(scrubber.run(node.stopping.clone()));
-        let tidying = tidy::run(Arc::clone(&node.replica), node.stopping.clone());
-        node.tasks.spawn(tidying);
+        node.start_tasks();
         node.watch_over();
         Ok(node)
+    }
+
+    /// Starts what runs beside the core: the bound on the log, the scrubber, the clearing of storage.
+    fn start_tasks(&self) {
+        let bound = Bound {
+            raft: self.raft.clone(),
+            log: self.log.clone(),
+            replica: Arc::clone(&self.replica),
+            views: Arc::clone(&self.views),
+            book: Arc::clone(&self.book),
+            options: self.options.clone(),
+        };
+        self.tasks.spawn(bound.run(self.stopping.clone()));
+        let scrubber = Scrubber {
+            replica: Arc::clone(&self.replica),
+            transport: Arc::clone(&self.transport),
+            raft: self.raft.clone(),
+            options: self.options.clone(),
+            clock: Arc::clone(&self.clock),
+            figures: Arc::clone(&self.scrub),
+        };
+        self.tasks.spawn(scrubber.run(self.stopping.clone()));
+        let tidying = tidy::run(Arc::clone(&self.replica), self.stopping.clone());
+        self.tasks.spawn(tidying);
     }
 
     /// This node's id.

@@ -70,5 +70,5 @@ pub(super) async fn apply_seconds(stage: &Stage) -> anyhow::Result<BTreeMap<Stri
         return Ok(BTreeMap::new());
     };
     let figures = figures(leader).await?;
-    Ok(figures.by_label("pando_apply_seconds", "part"))
+    Ok(figures.by_label("pando_apply_seconds_total", "part"))
 }
