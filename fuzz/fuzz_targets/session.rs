@@ -78,7 +78,7 @@ fn header(trees: &BTreeMap<TreeId, Tree>, index: u64) -> SnapshotHeader {
 fn states(shape: [u8; 4], clean: bool) -> (View, Base) {
     let [same, new, changed, gone] = shape.map(u64::from);
     let mut tree = Tree::new();
-    let mut put = |tree: &mut Tree, row: Row, index| {
+    let put = |tree: &mut Tree, row: Row, index| {
         let key = row_key(&SALT, &row);
         tree.insert(key, row_leaf(&row, index));
         (key, row)
