@@ -6,8 +6,9 @@ use pando_client::model::limits::POINTS_PER_WRITE_MAX;
 use pando_client::{ErrorKind, Role};
 use pando_model::{Consistency, CountQuery, NodeId};
 use pando_proto::cluster_v1::RefusalCode;
+use pando_server::PROTOCOL_VERSION;
 use pando_testkit::dataset::WordNet;
-use pando_testkit::peer::{self, PROTOCOL_VERSION};
+use pando_testkit::peer;
 use pando_testkit::{ClusterOptions, FACT_MAX, ProcessCluster, eventually};
 use pando_tests::{delete, import, words};
 

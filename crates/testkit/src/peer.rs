@@ -9,8 +9,6 @@ use pando_proto::cluster_v1::{self as wire, RefusalCode};
 use tonic::transport::Endpoint;
 use uuid::Uuid;
 
-/// The protocol that is spoken.
-pub const PROTOCOL_VERSION: u32 = 1;
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use pando_model::{Consistency, CountQuery};
 use pando_proto::cluster_v1::RefusalCode;
-use pando_testkit::peer::{self, PROTOCOL_VERSION};
+use pando_server::PROTOCOL_VERSION;
+use pando_testkit::peer;
 use pando_testkit::{FACT_MAX, NodeProcess};
 use uuid::Uuid;
 
