@@ -44,6 +44,11 @@ impl Replica {
         membership: Vec<u8>,
     ) -> Result<(), ReplicaError> {
         let system_rows = system_rows(&changes, position.index);
+        let points = changes
+            .points
+            .as_ref()
+            .map_or(0, |(_, points)| points.len());
+        let changed = system_rows.len() + points;
         let (next, batch, applied) = {
             let state = self.state.read();
             let next = self.times.of(Part::Tree, || {
@@ -73,7 +78,7 @@ impl Replica {
         });
         *self.latest.write() = latest;
         drop(dropped);
-        self.clear_garbage(writer)?;
+        self.clear_garbage(writer, changed)?;
         Ok(())
     }
 

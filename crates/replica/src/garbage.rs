@@ -1,8 +1,8 @@
 //! Garbage: what dropped views, installs and dropped collections have left in storage.
 //!
-//! It is cleared a few pages per entry applied, so that dropping a large collection costs no entry more than another.
-//! How much an entry clears depends on the log and on the views alone, not on how entries are batched. What a process
-//! leaves behind, the next one finds when it starts.
+//! An entry clears as many rows as it changes, so that garbage never grows faster than it is cleared and no entry pays
+//! for what others have left: a row is asked after, and deleted, at a place of its own, a quarter of a millisecond. The
+//! rest is cleared beside the writes. What a process leaves behind, the next one finds when it starts.
 
 use pando_merkle::Key;
 use pando_model::TreeId;
@@ -16,43 +16,46 @@ use crate::replica::{Replica, Writer};
 use crate::stage::stage_overlay;
 use crate::state::State;
 
-/// Rows of dropped collections cleared in one page.
-const PAGE: usize = 512;
-/// Replaced rows cleared in one page: each asks who else reads it, and an entry may have to wait for that.
-const OVERLAY_PAGE: usize = 128;
-/// Pages cleared after each entry: more than an entry of usual points can make.
-const PAGES_PER_ENTRY: usize = 4;
+/// Rows cleared at a time beside the writes, which wait that long: some milliseconds.
+const ROWS_PER_TIDY: usize = 32;
 
 impl Replica {
-    /// Clears some of what dropped views, installs and dropped collections have left in storage; writes do as much by
-    /// themselves. Returns whether there may be more. Holds writers up for a few milliseconds.
+    /// Clears a little of what dropped views, installs and dropped collections have left in storage; writes do as much
+    /// by themselves. Returns whether there may be more. Holds writers up for a few milliseconds.
     ///
     /// # Errors
     /// When storage fails.
     pub fn tidy(&self) -> Result<bool, ReplicaError> {
         let mut writer = self.writer()?;
-        self.or_poison(|| self.clear_garbage(&mut writer))
+        self.or_poison(|| self.clear_garbage(&mut writer, ROWS_PER_TIDY))
     }
 
-    /// As [`Replica::tidy`], by the writer.
-    pub(crate) fn clear_garbage(&self, writer: &mut Writer) -> Result<bool, ReplicaError> {
+    /// Clears up to so many rows, by the writer. Returns whether there may be more.
+    pub(crate) fn clear_garbage(
+        &self,
+        writer: &mut Writer,
+        rows: usize,
+    ) -> Result<bool, ReplicaError> {
         writer.overlays.extend(self.views.take_garbage());
-        let mut pages = 0;
-        while pages < PAGES_PER_ENTRY && self.clear_one_page(writer)? {
-            pages += 1;
+        let mut left = rows;
+        while left > 0 {
+            match self.clear_one_page(writer, left)? {
+                0 => return Ok(false),
+                cleared => left = left.saturating_sub(cleared),
+            }
         }
-        Ok(pages == PAGES_PER_ENTRY)
+        Ok(true)
     }
 
-    /// Clears one page, if there is one that may go.
-    fn clear_one_page(&self, writer: &mut Writer) -> Result<bool, ReplicaError> {
+    /// Clears one page of at most so many rows, if there is one that may go. Returns how many were cleared.
+    fn clear_one_page(&self, writer: &mut Writer, rows: usize) -> Result<usize, ReplicaError> {
         let store = self.store.as_ref();
         while let Some(id) = writer.overlays.last() {
             let overlay = Overlay::new(self.options.group, *id);
-            if self
-                .clear_overlay_page(*id, |batch| overlay.take_page(store, batch, OVERLAY_PAGE))?
-            {
-                return Ok(true);
+            let page = |batch: &mut Batch| overlay.take_page(store, batch, rows);
+            match self.clear_overlay_page(*id, page)? {
+                0 => {}
+                cleared => return Ok(cleared),
             }
             if *id == OverlayId::STAGE {
                 Intent::clear(store, self.options.group)?;
@@ -60,24 +63,26 @@ impl Replica {
             writer.overlays.pop();
         }
         while let Some(at) = (writer.dropped.iter()).position(|tree| !self.views.holds(*tree)) {
-            if self.clear_page(|batch| {
+            let page = |batch: &mut Batch| {
                 self.rows
-                    .delete_page(store, batch, writer.dropped[at], PAGE)
-            })? {
-                return Ok(true);
+                    .delete_page(store, batch, writer.dropped[at], rows)
+            };
+            match self.clear_page(page)? {
+                0 => {}
+                cleared => return Ok(cleared),
             }
             writer.dropped.remove(at);
         }
-        Ok(false)
+        Ok(0)
     }
 
     /// Clears a page of heads, and the content they name where nobody else reads it: it is not a row's, no living
-    /// view's, and not staged (unless it is the stage that is cleared).
+    /// view's, and not staged (unless it is the stage that is cleared). Returns how many heads.
     pub(crate) fn clear_overlay_page(
         &self,
         cleared: OverlayId,
         page: impl FnOnce(&mut Batch) -> Result<Vec<(RowAddress, Laid<DigestRow>)>, StorageError>,
-    ) -> Result<bool, ReplicaError> {
+    ) -> Result<usize, ReplicaError> {
         let store = self.store.as_ref();
         let stage = stage_overlay(self);
         let mut batch = Batch::new();
@@ -93,7 +98,7 @@ impl Replica {
             }
         }
         store.apply(batch)?;
-        Ok(!page.is_empty())
+        Ok(page.len())
     }
 
     /// Adds the deletes of content that is neither a row's nor a living view's. By the writer: nobody else makes it one.
@@ -115,11 +120,11 @@ impl Replica {
     fn clear_page(
         &self,
         page: impl FnOnce(&mut Batch) -> Result<usize, StorageError>,
-    ) -> Result<bool, ReplicaError> {
+    ) -> Result<usize, ReplicaError> {
         let mut batch = Batch::new();
         let cleared = page(&mut batch)?;
         self.store.apply(batch)?;
-        Ok(cleared > 0)
+        Ok(cleared)
     }
 
     /// Clears page after page until nothing is left.
@@ -127,7 +132,7 @@ impl Replica {
         &self,
         page: impl Fn(&mut Batch) -> Result<usize, StorageError>,
     ) -> Result<(), ReplicaError> {
-        while self.clear_page(&page)? {}
+        while self.clear_page(&page)? > 0 {}
         Ok(())
     }
 

@@ -333,7 +333,8 @@ impl Replica {
     /// Removes all that is in an overlay, with the content that nobody else reads. By the writer.
     pub(crate) fn clear_overlay(&self, id: OverlayId) -> Result<(), ReplicaError> {
         let (overlay, store) = (Overlay::new(self.options.group, id), self.store.as_ref());
-        while self.clear_overlay_page(id, |batch| overlay.take_page(store, batch, CLEAR_PAGE))? {}
+        let page = |batch: &mut Batch| overlay.take_page(store, batch, CLEAR_PAGE);
+        while self.clear_overlay_page(id, page)? > 0 {}
         Ok(())
     }
 }

@@ -112,7 +112,7 @@ impl Replica {
     pub(crate) fn clear_leftovers(&self) -> Result<(), ReplicaError> {
         let (group, store) = (self.options.group, self.store.as_ref());
         let page = |batch: &mut Batch| Overlay::take_leftover_page(group, store, batch, PAGE);
-        while self.clear_overlay_page(OverlayId::REPLACED, page)? {}
+        while self.clear_overlay_page(OverlayId::REPLACED, page)? > 0 {}
         Ok(())
     }
 }

@@ -408,6 +408,7 @@ fn a_collection_created_anew_has_another_tree() {
     let old = world.create("a");
     world.upsert(old, 0..600);
     world.write(drop_collection("a")).unwrap();
+    world.tidy();
     assert_eq!(
         world.keys_of_kind(CONTENT_KIND),
         1,

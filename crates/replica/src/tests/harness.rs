@@ -86,9 +86,14 @@ impl World {
         dump(self.store.as_ref())
     }
 
+    /// Clears all garbage.
+    pub(super) fn tidy(&self) {
+        while self.replica.tidy().unwrap() {}
+    }
+
     /// Clears all garbage; then every content stored is a row's.
     pub(super) fn assert_tidy(&self) {
-        while self.replica.tidy().unwrap() {}
+        self.tidy();
         assert_eq!(self.keys_of_kind(OVERLAY_KIND), 0, "nothing is laid over");
         let rows = Rows::new(GroupId::CATALOGUE);
         let digests = self.dump().into_iter().filter(|(key, _)| key[4] == 2);
