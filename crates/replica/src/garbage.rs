@@ -89,9 +89,13 @@ impl Replica {
         let page = page(&mut batch)?;
         for (at, laid) in &page {
             let Laid::Put(digest) = laid else { continue };
-            let staged = match stage.head(store, *at)? {
-                Some(Laid::Put(staged)) if cleared != OverlayId::STAGE => Some(staged),
-                Some(_) | None => None,
+            // Read only where it decides something: an overlay can hold as many heads as a full copy has rows.
+            let staged = match cleared {
+                OverlayId::STAGE => None,
+                _ => match stage.head(store, *at)? {
+                    Some(Laid::Put(staged)) => Some(staged),
+                    Some(Laid::Delete) | None => None,
+                },
             };
             if staged.is_none_or(|staged| staged.digest() != digest.digest()) {
                 self.delete_unread(&mut batch, *at, digest)?;
