@@ -43,8 +43,20 @@ pub async fn write_each(sdk: &Pando, points: Vec<Point>) -> Result<()> {
 /// # Errors
 /// When the cluster refuses.
 pub async fn delete(sdk: &Pando, ids: impl IntoIterator<Item = u64>) -> Result<()> {
+    delete_in(sdk, &words(), ids).await
+}
+
+/// Deletes points of any collection by id.
+///
+/// # Errors
+/// When the cluster refuses.
+pub async fn delete_in(
+    sdk: &Pando,
+    collection: &CollectionName,
+    ids: impl IntoIterator<Item = u64>,
+) -> Result<()> {
     let ids = ids.into_iter().map(PointId::Num).collect();
-    sdk.delete(&words(), Selector::Ids(ids))
+    sdk.delete(collection, Selector::Ids(ids))
         .await
         .context("delete")?;
     Ok(())
