@@ -20,8 +20,9 @@ use crate::types::{Entry, LogId, TypeConfig, Vote};
 pub(super) const JOBS_MAX: usize = 256;
 /// A batch is applied when it holds this many bytes.
 const BATCH_BYTES: usize = 2 << 20;
-/// Purged entries deleted at a time, between other writes.
-const DELETES_PER_ROUND: u64 = 256;
+/// Stored pieces of purged entries deleted at a time, between other writes, which wait that long: a few milliseconds. An
+/// entry goes whole, so one of many pieces is a round of its own.
+const DELETES_PER_ROUND: usize = 128;
 
 type Done = oneshot::Sender<Result<(), Arc<LogError>>>;
 
@@ -247,26 +248,20 @@ impl Writer {
     }
 
     fn collect_garbage(&mut self) {
-        let end = self
-            .garbage
-            .end
-            .min(self.garbage.start.saturating_add(DELETES_PER_ROUND));
-        let round = self.garbage.start..end;
         let deleted = self.guarded(|writer| {
             let mut batch = Batch::new();
-            for index in round {
+            while !writer.garbage.is_empty() && batch.len() < DELETES_PER_ROUND {
+                let index = writer.garbage.start;
                 writer
                     .log
                     .delete(writer.store.as_ref(), &mut batch, index)?;
+                writer.garbage.start += 1;
             }
             Ok(writer.store.apply(batch)?)
         });
-        match deleted {
-            Ok(()) => self.garbage.start = end,
-            Err(error) => {
-                tracing::error!(%error, "purged log entries cannot be deleted");
-                self.garbage = 0..0;
-            }
+        if let Err(error) = deleted {
+            tracing::error!(%error, "purged log entries cannot be deleted");
+            self.garbage = 0..0;
         }
     }
 }
