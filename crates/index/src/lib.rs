@@ -10,6 +10,7 @@
 //! job of the pool may want: a waiting rayon thread runs other jobs in the meantime.
 
 mod collection;
+mod cpu;
 mod distance;
 mod exact;
 pub mod graph;
@@ -24,6 +25,7 @@ mod vectors;
 mod workers;
 
 pub use collection::{CollectionIndex, Searched};
+pub use cpu::{UnsupportedCpu, check_cpu};
 pub use options::IndexOptions;
 pub use plan::{Plan, Why};
 pub use top::Scored;
