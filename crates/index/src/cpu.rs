@@ -6,8 +6,9 @@
 /// The processor lacks instructions this program was compiled to use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this processor lacks {}, which this program was built to use; run it on an x86-64-v3 processor (most since 2015), \
-     or build it for any x86-64 with RUSTFLAGS=\"-C target-cpu=x86-64\", which makes graph searches several times slower",
+    "this processor lacks {}, which this program was built to use; run it on an x86-64-v3 processor (most since \
+     2015), or build it for any x86-64 with RUSTFLAGS=\"-C target-cpu=x86-64\", which makes graph searches several \
+     times slower",
     missing.join(", ")
 )]
 pub struct UnsupportedCpu {
