@@ -1,5 +1,6 @@
 //! A real node applies something else than its peers: it is found, taken out of service, and made equal again.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -47,6 +48,18 @@ async fn find(cluster: &ProcessCluster, wrong: NodeId) -> Result<VerifyReport> {
     Ok(verified)
 }
 
+/// What `pando diff` prints about two nodes, and how it exits.
+fn diff(cluster: &ProcessCluster, a: NodeId, b: NodeId) -> Result<(Option<i32>, Value)> {
+    let (a, b) = (cluster.node(a)?.api(), cluster.node(b)?.api());
+    let output = Command::new(PANDO)
+        .args(["diff", "words", "--ids", "--output", "json"])
+        .args(["--a", &a, "--b", &b])
+        .output()?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    let json = serde_json::from_slice(&output.stdout).with_context(|| told.into_owned())?;
+    Ok((output.status.code(), json))
+}
+
 async fn repaired(cluster: &ProcessCluster, wrong: NodeId) -> Result<()> {
     let serves = |status: &NodeStatus| {
         status.state == NodeState::Serving && status.catch_up.delta_sessions == 1
@@ -59,8 +72,29 @@ async fn repaired(cluster: &ProcessCluster, wrong: NodeId) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_applies_something_else_is_quarantined_and_repaired() -> Result<()> {
-    // Purpose: comparing all members says which one is wrong, and it ends up with the majority's root.
+    // Purpose: three nodes, one of which has applied something else.
     let (cluster, wrong) = diverged(DIVERGE).await?;
+    let others = cluster.others(wrong);
+
+    // Purpose: `pando diff` says which points they are, and between whom there is no difference.
+    let (code, told) = diff(&cluster, others[0], wrong)?;
+    assert_eq!(code, Some(1), "{told}");
+    let found = told["collections"][0]["ids"].as_array().context("ids")?;
+    let mut ids: Vec<_> = found.iter().filter_map(|it| it["id"].as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["40", "41", "42"], "{told}");
+    for point in found {
+        assert_ne!(point["digest_a"], point["digest_b"], "{told}");
+        assert_eq!(point["version_a"], point["version_b"], "{told}");
+    }
+    let (code, told) = diff(&cluster, others[0], others[1])?;
+    assert_eq!(
+        (code, &told["equal"]),
+        (Some(0), &Value::from(true)),
+        "{told}"
+    );
+
+    // Purpose: comparing all members says which one is wrong, and it ends up with the majority's root.
     let verified = find(&cluster, wrong).await?;
     repaired(&cluster, wrong).await?;
 

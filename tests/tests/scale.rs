@@ -31,7 +31,7 @@ fn many() -> CollectionName {
 
 /// A short vector, so that rows count and not their bytes.
 fn point(id: u64, generation: u8) -> Point {
-    let value = |n: u32| f32::from((id >> (n * 4)) as u8 & 0xf) + f32::from(generation);
+    let value = |n: usize| f32::from(id.to_le_bytes()[n] & 0x7f) + f32::from(generation);
     Point::new(id, (0..8).map(value).collect(), Payload::default())
 }
 

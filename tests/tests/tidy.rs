@@ -39,6 +39,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("sled", &["storage"]),
     ("openraft", &["consensus"]),
+    ("diskann", &["index"]),
+    ("diskann-inmem", &["index"]),
+    ("diskann-utils", &["index"]),
+    ("diskann-vector", &["index"]),
     ("tonic", &["proto", "server", "client"]),
     ("prost", &["proto", "server", "client"]),
     ("tokio", &["consensus", "server", "client", "cli"]),

@@ -33,6 +33,10 @@ use exit::{Exit, Interrupted};
 /// Runs the command the program's arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Err(e) = pando_server::check_cpu() {
+        output::complain(format_args!("error: {e}"));
+        return Exit::Failed.into();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help goes to stdout and is no error; both are clap's to tell.

@@ -47,7 +47,8 @@ pub(crate) fn search(points: Points<'_>, queries: &[&SearchQuery]) -> Vec<Vec<Sc
         .collect()
 }
 
-fn keep(query: &SearchQuery) -> usize {
+/// How many hits a query's top holds.
+pub(crate) fn keep(query: &SearchQuery) -> usize {
     query.limit.saturating_add(query.offset)
 }
 

@@ -125,6 +125,14 @@ impl Slab {
             .collect()
     }
 
+    /// The slots that have a vector.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = usize> + '_ {
+        self.chunks().into_iter().flat_map(|(first, chunk)| {
+            let rows = (0..self.chunk_rows).filter(|row| chunk.has(*row));
+            rows.map(move |row| first + row)
+        })
+    }
+
     /// The vector of a slot.
     pub(crate) fn get(&self, slot: usize) -> Option<&[f32]> {
         let row = slot % self.chunk_rows;

@@ -1,9 +1,10 @@
 //! Real embeddings: the scan finds exactly what the shipped ground truth says, whatever the filter or the batch.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use npyz::half::f16;
-use pando_index::{CollectionIndex, Scored};
+use pando_index::{CollectionIndex, IndexOptions, Plan, Scored};
 use pando_model::{
     CollectionSchema, EncodedPayload, Filter, Metric, Payload, PointId, SearchQuery, Stamp,
     VectorName,
@@ -54,11 +55,15 @@ fn payload(row: usize) -> EncodedPayload {
 }
 
 fn load() -> Set {
+    load_with(IndexOptions::default())
+}
+
+fn load_with(options: IndexOptions) -> Set {
     let dimension = u32::try_from(DIMENSION).expect("small");
     let schema = CollectionSchema::single(dimension, Metric::Cosine);
     let name = VectorName::default();
     let rows = vectors("vectors.f16.npy");
-    let mut index = CollectionIndex::new(&schema);
+    let mut index = CollectionIndex::with_options(&schema, options);
     for (row, vector) in rows.iter().enumerate() {
         let mut vector = vector.clone();
         schema.normalise(&name, &mut vector).expect("real vectors");
@@ -85,6 +90,7 @@ impl Set {
                 .normalise(&query.vector_name, &mut query.vector)
                 .expect("real vectors");
             query.filter = filter.cloned();
+            query.exact = true;
             query
         };
         self.queries.iter().map(query).collect()
@@ -126,6 +132,44 @@ fn recall_of_the_exact_scan_is_one() {
         .flat_map(|query| set.index.search(&[query]).expect("valid"))
         .collect::<Vec<_>>();
     assert_eq!(alone, results, "a batch changes nothing");
+}
+
+#[test]
+fn recall_of_the_graph_by_default_is_above_97_percent() {
+    let set = load_with(IndexOptions {
+        graph_rows_min: 5_000,
+        ..IndexOptions::default()
+    });
+    let since = Instant::now();
+    while set.index.is_indexing() {
+        assert!(
+            since.elapsed() < Duration::from_secs(300),
+            "{} rows are left",
+            set.index.backlog()
+        );
+        std::thread::yield_now();
+    }
+    let exact = set.queries(10, None);
+    let graph: Vec<_> = (exact.iter().cloned())
+        .map(|query| SearchQuery {
+            exact: false,
+            ..query
+        })
+        .collect();
+    let truth = set.index.search(&exact).expect("valid");
+    let found = set.index.search_planned(&graph).expect("valid");
+    let mut hits = 0;
+    for (searched, truth) in found.iter().zip(&truth) {
+        assert!(
+            matches!(searched.plan, Plan::Graph { unindexed: 0, .. }),
+            "{}",
+            searched.plan
+        );
+        let ids = |hit: &&Scored| searched.hits.iter().any(|found| found.id == hit.id);
+        hits += truth.iter().filter(ids).count();
+    }
+    let recall = hits as f64 / (truth.len() * 10) as f64;
+    assert!(recall >= 0.97, "{recall}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const COLLECTIONS_MAX: usize = 1_024;
 /// Most hits (or scrolled points) one request may ask for, offset included.
 pub const RESULTS_MAX: usize = 10_000;
+/// Longest list a search may have the graph searched with.
+pub const EF_MAX: u32 = 10_000;
 /// Most queries in one batch search.
 pub const QUERIES_PER_BATCH_MAX: usize = 256;
 /// Most conditions in one filter, nested ones included.

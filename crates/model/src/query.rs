@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::InvalidInput;
 use crate::filter::Filter;
-use crate::limits::RESULTS_MAX;
+use crate::limits::{EF_MAX, RESULTS_MAX};
 use crate::name::VectorName;
 use crate::payload::Payload;
 use crate::point_id::PointId;
@@ -42,6 +42,10 @@ pub struct SearchQuery {
     pub vector: Vec<f32>,
     /// Which points count.
     pub filter: Option<Filter>,
+    /// How long a list the graph is searched with: longer finds more and takes longer. `None` is a good default.
+    pub ef: Option<u32>,
+    /// Whether all points are looked at, so that no hit is missed.
+    pub exact: bool,
     /// How many hits, after the offset.
     pub limit: usize,
     /// How many hits to skip.
@@ -62,6 +66,8 @@ impl SearchQuery {
             vector_name: VectorName::default(),
             vector,
             filter: None,
+            ef: None,
+            exact: false,
             limit,
             offset: 0,
             score_threshold: None,
@@ -73,6 +79,14 @@ impl SearchQuery {
     /// Refuses limits out of range and malformed filters.
     pub fn validate(&self) -> Result<(), InvalidInput> {
         check_limit(self.limit, self.offset)?;
+        if let Some(ef) = self.ef
+            && !(1..=EF_MAX).contains(&ef)
+        {
+            return Err(InvalidInput::BadField {
+                field: "ef".into(),
+                reason: format!("it is {ef}; use 1 to {EF_MAX}, or leave it out for the default"),
+            });
+        }
         if self.score_threshold.is_some_and(f32::is_nan) {
             return Err(InvalidInput::BadField {
                 field: "score_threshold".into(),

@@ -123,6 +123,8 @@ pub struct NodeStatus {
     pub disk_bytes: u64,
     /// Bytes of memory its indexes and trees hold, estimated.
     pub memory_bytes: u64,
+    /// Vectors that no graph holds yet, where there is one: every search scans them, until they are in it.
+    pub index_backlog: u64,
     /// Version of the program.
     pub version: String,
     /// Seconds since it started.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pando_index::CollectionIndex;
+use pando_index::{CollectionIndex, IndexOptions};
 use pando_merkle::{Digest, Key, Tree, collection_root};
 use pando_model::{DecodeError, Definition, PointId, Record, Row};
 
@@ -18,11 +18,15 @@ pub(crate) struct Collection {
 }
 
 impl Collection {
-    /// An empty collection.
-    pub(crate) fn new(definition: Arc<Definition>) -> Self {
+    /// An empty collection, whose vectors get graphs from so many on.
+    pub(crate) fn new(definition: Arc<Definition>, graph_vectors_min: usize) -> Self {
         let tree = Tree::new();
         let root = root_of(&definition, &tree);
-        let index = CollectionIndex::new(&definition.schema);
+        let options = IndexOptions {
+            graph_rows_min: graph_vectors_min,
+            ..IndexOptions::default()
+        };
+        let index = CollectionIndex::with_options(&definition.schema, options);
         Self {
             definition,
             tree,

@@ -74,7 +74,9 @@ impl Replica {
         // Bound, so that a large index is freed after the lock.
         let latest = applied.clone();
         let dropped = (self.times).of(Part::Index, || {
-            show(&mut self.state.write(), changes, next, applied)
+            let created = (next.created.clone())
+                .map(|it| Collection::new(it, self.options.graph_vectors_min));
+            show(&mut self.state.write(), changes, next, created, applied)
         });
         *self.latest.write() = latest;
         drop(dropped);
@@ -224,7 +226,13 @@ fn next(
 }
 
 /// Shows readers what was committed. Returns the collection that was dropped.
-fn show(state: &mut State, changes: Changes, next: Next, applied: Applied) -> Option<Collection> {
+fn show(
+    state: &mut State,
+    changes: Changes,
+    next: Next,
+    created: Option<Collection>,
+    applied: Applied,
+) -> Option<Collection> {
     for change in changes.system {
         match change {
             SystemChange::Put(row) => state.catalogue.put(row),
@@ -232,10 +240,8 @@ fn show(state: &mut State, changes: Changes, next: Next, applied: Applied) -> Op
         }
     }
     state.system = next.system;
-    if let Some(definition) = next.created {
-        state
-            .collections
-            .insert(definition.tree, Collection::new(definition));
+    if let Some(created) = created {
+        state.collections.insert(created.definition.tree, created);
     }
     let dropped = next
         .dropped

@@ -171,8 +171,10 @@ impl Replica {
         }
     }
 
-    /// Adds to a batch what makes the stored row the staged one; also used to roll forward. Done twice it comes to the
-    /// same. The content of the row before stays, for readers of the old state, and is noted down to be cleared.
+    /// Adds to a batch what makes the stored row the staged one, and takes it off the stage: cleared afterwards, the
+    /// heads of a full copy would hold up the next session for longer than that takes. Also used to roll forward, which
+    /// goes on with what is still staged. The content of the row before stays, for readers of the old state, and is
+    /// noted down to be cleared.
     pub(crate) fn install_row(
         &self,
         batch: &mut Batch,
@@ -181,6 +183,7 @@ impl Replica {
         index: u64,
     ) -> Result<(), ReplicaError> {
         let previous = self.rows.digest(self.store.as_ref(), at)?;
+        stage_overlay(self).lift(batch, at);
         match put {
             Some(staged) => self.rows.link(batch, at, &staged.at_index(index)),
             None if previous.is_some() => self.rows.unlink(batch, at),
@@ -212,7 +215,7 @@ impl Replica {
                 begun.get_or_insert_with(Instant::now);
                 self.installing.store(true, Ordering::Release);
                 let mut state = self.state.write();
-                prepare_collections(&mut state, &catalogue);
+                prepare_collections(&mut state, &catalogue, self.options.graph_vectors_min);
                 show_rows(&mut state, std::mem::take(&mut part), applied.index())?;
                 bytes = 0;
             }
@@ -220,7 +223,7 @@ impl Replica {
         let begun = begun.unwrap_or_else(Instant::now);
         let gone = {
             let mut state = self.state.write();
-            prepare_collections(&mut state, &catalogue);
+            prepare_collections(&mut state, &catalogue, self.options.graph_vectors_min);
             show_rows(&mut state, part, applied.index())?;
             self.show_installed(&mut state, writer, catalogue, applied)?
         };
@@ -245,7 +248,7 @@ impl Replica {
                 point: None,
             }),
             (Some(to), Some(definition)) => {
-                let digest = self.staged_digest(at, &to)?;
+                let digest = self.installed_digest(at, &to)?;
                 let stored = self.rows.read(self.store.as_ref(), at, digest)?;
                 let (id, record) = point_of(definition, key, &stored.row)?;
                 Some(Put {
@@ -264,6 +267,15 @@ impl Replica {
             key,
             put,
             previous,
+        })
+    }
+
+    /// The digest row that this install has just written.
+    fn installed_digest(&self, at: RowAddress, leaf: &Leaf) -> Result<DigestRow, ReplicaError> {
+        let stored = self.rows.digest(self.store.as_ref(), at)?;
+        let written = stored.filter(|stored| stored.digest() == leaf.digest);
+        written.ok_or_else(|| ReplicaError::StageMismatch {
+            detail: format!("row {:?} of tree {} is not installed", at.key, at.tree),
         })
     }
 
@@ -340,9 +352,9 @@ impl Replica {
 }
 
 /// Makes room for collections that are new; those that go are dropped when all is installed.
-fn prepare_collections(state: &mut State, catalogue: &Catalogue) {
+fn prepare_collections(state: &mut State, catalogue: &Catalogue, graph_vectors_min: usize) {
     for definition in catalogue.collections.values() {
-        let fresh = || Collection::new(Arc::clone(definition));
+        let fresh = || Collection::new(Arc::clone(definition), graph_vectors_min);
         state
             .collections
             .entry(definition.tree)

@@ -97,7 +97,8 @@ impl Replica {
         let index = state.applied.index();
         self.read_system(&mut state, index)?;
         for definition in state.catalogue.collections.values() {
-            let mut collection = Collection::new(Arc::clone(definition));
+            let mut collection =
+                Collection::new(Arc::clone(definition), self.options.graph_vectors_min);
             collection.tree = self.rebuild_tree(definition.tree, index)?;
             collection.root = root_of(definition, &collection.tree);
             state.collections.insert(definition.tree, collection);

@@ -82,6 +82,8 @@ pub struct ReplicaStats {
     pub bytes: u64,
     /// Bytes the indexes hold in memory.
     pub index_bytes: u64,
+    /// Vectors that no graph holds yet, where there is one.
+    pub index_backlog: u64,
     /// Bytes on disk.
     pub disk_bytes: u64,
     /// Frozen views alive.
@@ -143,6 +145,11 @@ impl Replica {
                 .collections
                 .values()
                 .map(|c| c.index.memory_bytes())
+                .sum(),
+            index_backlog: state
+                .collections
+                .values()
+                .map(|c| c.index.backlog() as u64)
                 .sum(),
             disk_bytes,
             views,

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pando_index::GRAPH_VECTORS_MIN;
 use pando_model::NodeId;
 use pando_sync::{Compression, ZSTD_LEVEL_MAX, ZSTD_LEVEL_MIN};
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,8 @@ pub struct Config {
     pub request_timeout_ms: u64,
     /// Most requests in work at once.
     pub requests_inflight_max: usize,
+    /// Vectors of one name in a collection from which on a graph is searched; 0: never.
+    pub graph_vectors_min: usize,
     /// Most bytes kept for one catch-up's frozen view.
     pub sync_overlay_mib_max: u64,
     /// Rate of outgoing syncs, all together.
@@ -135,6 +138,7 @@ impl Default for Config {
             raft_replay_cost_ratio: 1.0,
             request_timeout_ms: 10_000,
             requests_inflight_max: 1_024,
+            graph_vectors_min: GRAPH_VECTORS_MIN,
             sync_overlay_mib_max: 1_024,
             sync_mib_per_second: 0,
             syncs_outgoing_max: 2,

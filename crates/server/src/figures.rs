@@ -85,6 +85,7 @@ impl Observed for NodeView {
                 point_bytes: stats.bytes,
                 disk_bytes: stats.disk_bytes + log_disk_bytes,
                 memory_bytes: stats.index_bytes,
+                index_backlog: stats.index_backlog,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 uptime_seconds: self.started.elapsed().as_secs(),
             },

@@ -195,6 +195,7 @@ pub(crate) mod tests {
             point_bytes: 1 << 20,
             disk_bytes: 4096,
             memory_bytes: 2048,
+            index_backlog: 9,
             version: "0".into(),
             uptime_seconds: 1,
         };
@@ -317,6 +318,7 @@ pub(crate) mod tests {
             "pando_raft_index{name=\"applied\"} 41",
             "pando_raft_log_entries 12",
             "pando_points 1000",
+            "pando_index_backlog 9",
             "pando_overlay_bytes 77",
             "pando_catch_up_rows_put_total 5",
             "pando_sync_bytes_total{direction=\"received\"} 99",

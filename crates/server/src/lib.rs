@@ -24,6 +24,7 @@ pub use config::{
 };
 pub use identity::{Forming, Identity, IdentityError};
 pub use node::{Ready, run};
+pub use pando_index::{UnsupportedCpu, check_cpu};
 pub use peer::{
     Connector, Envelope, NodeTransport, PROTOCOL_VERSION, PeerHandler, PeerService, Refusal,
     serve_peers,

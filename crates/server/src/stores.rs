@@ -188,6 +188,10 @@ fn open_replica(
     }
     let options = ReplicaOptions {
         overlay_bytes_max: config.sync_overlay_mib_max << 20,
+        graph_vectors_min: match config.graph_vectors_min {
+            0 => usize::MAX,
+            least => least,
+        },
         ..ReplicaOptions::default()
     };
     let store = Arc::new(store);

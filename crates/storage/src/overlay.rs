@@ -59,6 +59,11 @@ impl Overlay {
         batch.put(self.head_key(at), codec::encode(&Laid::Delete));
     }
 
+    /// Adds the write after which nothing lies over an address. Content that was named there stays.
+    pub fn lift(&self, batch: &mut Batch, at: RowAddress) {
+        batch.delete(self.head_key(at));
+    }
+
     /// What lies over an address, without content.
     ///
     /// # Errors

@@ -51,6 +51,14 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f32>,
 
+    /// How long a list the graph is searched with: longer finds more and takes longer
+    #[arg(long, value_name = "N", conflicts_with = "exact")]
+    ef: Option<u32>,
+
+    /// Look at all points, so that no hit is missed
+    #[arg(long)]
+    exact: bool,
+
     /// What the answer must have seen: local, linearizable, or a log index
     #[arg(long, value_name = "LEVEL", default_value = "local", value_parser = parse::consistency)]
     consistency: Consistency,
@@ -106,6 +114,8 @@ pub(crate) async fn run(context: &Context, args: SearchArgs) -> anyhow::Result<(
         filter,
         offset: args.offset,
         score_threshold: args.threshold,
+        ef: args.ef,
+        exact: args.exact,
         with_vectors: if args.with_vectors {
             WithVectors::All
         } else {

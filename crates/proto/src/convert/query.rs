@@ -84,6 +84,8 @@ impl From<SearchQuery> for v1::SearchQuery {
             score_threshold: query.score_threshold,
             with_payload: Some(query.with_payload.into()),
             with_vectors: Some(query.with_vectors.into()),
+            ef: query.ef,
+            exact: query.exact,
         }
     }
 }
@@ -106,6 +108,8 @@ impl TryFrom<v1::SearchQuery> for SearchQuery {
             score_threshold: wire.score_threshold,
             with_payload: with_payload(wire.with_payload),
             with_vectors: with_vectors(wire.with_vectors),
+            ef: wire.ef,
+            exact: wire.exact,
         })
     }
 }
@@ -230,8 +234,11 @@ mod tests {
             (limit, offset) in (0usize..20_000, 0usize..20_000),
             score_threshold in prop::option::of(-1.0f32..1.0),
             (with_payload, vectors) in any::<(bool, bool)>(),
+            (ef, exact) in any::<(Option<u32>, bool)>(),
         ) {
             let query = SearchQuery {
+                ef,
+                exact,
                 vector_name: VectorName::parse(if vectors { "" } else { "b" }).expect("name"),
                 vector,
                 filter,

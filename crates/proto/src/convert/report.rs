@@ -147,6 +147,7 @@ impl From<NodeStatus> for v1::NodeStatus {
             point_bytes: s.point_bytes,
             disk_bytes: s.disk_bytes,
             memory_bytes: s.memory_bytes,
+            index_backlog: s.index_backlog,
             version: s.version,
             uptime_seconds: s.uptime_seconds,
         }
@@ -184,6 +185,7 @@ impl TryFrom<v1::NodeStatus> for NodeStatus {
             point_bytes: wire.point_bytes,
             disk_bytes: wire.disk_bytes,
             memory_bytes: wire.memory_bytes,
+            index_backlog: wire.index_backlog,
             version: wire.version,
             uptime_seconds: wire.uptime_seconds,
         })

@@ -94,6 +94,7 @@ fn node(state: NodeState, role: Role, path: Option<CatchUpPath>) -> NodeStatus {
         point_bytes: 19,
         disk_bytes: 20,
         memory_bytes: 21,
+        index_backlog: 47,
         version: "0.1.0".into(),
         uptime_seconds: 22,
     }

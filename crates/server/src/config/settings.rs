@@ -109,6 +109,11 @@ pub struct Settings {
     #[arg(long, env = "PANDO_REQUESTS_INFLIGHT_MAX", value_name = "N")]
     pub requests_inflight_max: Option<usize>,
 
+    /// Vectors of one name in a collection from which on searches use a graph, which is built in the background and needs
+    /// half as much memory again; 0: never, every search is an exact scan [default: 20000]
+    #[arg(long, env = "PANDO_GRAPH_VECTORS_MIN", value_name = "N")]
+    pub graph_vectors_min: Option<usize>,
+
     /// Most MiB kept so that a catch-up reads a frozen state while writes go on [default: 1024]
     #[arg(long, env = "PANDO_SYNC_OVERLAY_MIB_MAX", value_name = "MIB")]
     pub sync_overlay_mib_max: Option<u64>,
@@ -180,6 +185,7 @@ impl Settings {
             raft_replay_cost_ratio,
             request_timeout_ms,
             requests_inflight_max,
+            graph_vectors_min,
             sync_overlay_mib_max,
             sync_mib_per_second,
             syncs_outgoing_max,
@@ -209,6 +215,7 @@ impl Settings {
         set(&mut config.raft_replay_cost_ratio, raft_replay_cost_ratio);
         set(&mut config.request_timeout_ms, request_timeout_ms);
         set(&mut config.requests_inflight_max, requests_inflight_max);
+        set(&mut config.graph_vectors_min, graph_vectors_min);
         set(&mut config.sync_overlay_mib_max, sync_overlay_mib_max);
         set(&mut config.sync_mib_per_second, sync_mib_per_second);
         set(&mut config.syncs_outgoing_max, syncs_outgoing_max);

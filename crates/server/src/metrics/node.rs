@@ -69,6 +69,7 @@ pub(super) struct NodeMetrics {
     points: Level,
     point_bytes: Level,
     memory_bytes: Level,
+    index_backlog: Level,
     resident_bytes: Level,
     disk_bytes: Level,
     views: Level,
@@ -181,6 +182,11 @@ impl NodeMetrics {
             m.memory_bytes.clone(),
         );
         registry.register(
+            "index_backlog",
+            "Vectors that no graph holds yet; every search scans them",
+            m.index_backlog.clone(),
+        );
+        registry.register(
             "resident_memory_bytes",
             "Memory of the process, 0 where the system does not tell",
             m.resident_bytes.clone(),
@@ -233,6 +239,7 @@ impl NodeMetrics {
         self.points.set(s.points);
         self.point_bytes.set(s.point_bytes);
         self.memory_bytes.set(s.memory_bytes);
+        self.index_backlog.set(s.index_backlog);
         self.resident_bytes.set(figures.resident_bytes.unwrap_or(0));
         self.disk_bytes.set(s.disk_bytes);
         self.views.set(figures.views);

@@ -60,6 +60,14 @@ async fn bad_searches_are_refused() {
         (v1::SearchQuery { limit: 0, ..good() }, None, "limit"),
         (
             v1::SearchQuery {
+                ef: Some(0),
+                ..good()
+            },
+            None,
+            "use 1 to 10000",
+        ),
+        (
+            v1::SearchQuery {
                 limit: over,
                 ..good()
             },

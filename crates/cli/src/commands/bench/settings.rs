@@ -2,6 +2,9 @@
 
 use super::row::Method;
 
+/// No graph: what is measured is catching up, and a graph is built whoever the vectors come from.
+const NO_GRAPH: &str = "--graph-vectors-min=0";
+
 /// For a leader that keeps its log until it is told to drop it, and so many MiB of it.
 pub(super) fn leader(log_mib: u64, request_timeout_ms: u128) -> Vec<String> {
     vec![
@@ -11,6 +14,7 @@ pub(super) fn leader(log_mib: u64, request_timeout_ms: u128) -> Vec<String> {
         // Nor is it cut because a delta would be cheaper, which is what is measured.
         "--raft-replay-cost-ratio=1000".to_owned(),
         format!("--request-timeout-ms={request_timeout_ms}"),
+        NO_GRAPH.to_owned(),
     ]
 }
 
@@ -21,5 +25,6 @@ pub(super) fn follower(method: Method, zstd: bool) -> Vec<String> {
     vec![
         format!("--sync-lineage={}", method != Method::Walk),
         format!("--sync-compression={compression}"),
+        NO_GRAPH.to_owned(),
     ]
 }

@@ -192,6 +192,7 @@ fn own_account(s: &NodeStatus, put: &mut impl FnMut(&str, Value) -> Option<Value
         ("point_bytes", json!(s.point_bytes)),
         ("disk_bytes", json!(s.disk_bytes)),
         ("memory_bytes", json!(s.memory_bytes)),
+        ("index_backlog", json!(s.index_backlog)),
         ("log", json!(s.log)),
         ("catch_up", json!(s.catch_up)),
         ("scrub", json!(s.scrub)),
@@ -234,6 +235,7 @@ mod tests {
             point_bytes: 10,
             disk_bytes: 11,
             memory_bytes: 12,
+            index_backlog: 13,
             version: "0.1.0".into(),
             uptime_seconds: 5,
         });

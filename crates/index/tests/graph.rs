@@ -1,0 +1,19 @@
+//! The graph answers like the scan, nearly; and never with what is not there.
+
+#[path = "graph/support.rs"]
+mod support;
+
+#[path = "graph/segment.rs"]
+mod segment;
+
+#[path = "graph/files.rs"]
+mod files;
+
+#[path = "graph/oracle.rs"]
+mod oracle;
+
+#[path = "graph/stress.rs"]
+mod stress;
+
+#[path = "graph/faults.rs"]
+mod faults;
