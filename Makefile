@@ -13,7 +13,7 @@ RUN_TESTS := $(CARGO) test --lib --bins --tests
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix bench bench-sync figures cluster-up cluster-down compose-check
+.PHONY: help demo test verify fix bench bench-sync bench-search fuzz figures cluster-up cluster-down compose-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,10 +40,21 @@ fix: ## format, and apply what clippy can repair by itself
 bench: ## micro-benchmarks of tree, search and frames
 	$(CARGO) bench --locked --package pando-benches
 
-bench-sync: ## full copy, log replay, Merkle delta side by side (POINTS=n, VECTORS=file; FULL=1: a million, needs 16 GiB)
+bench-sync: ## full copy, log replay, Merkle delta side by side (POINTS=n, VECTORS=file; FULL=1: a million, needs 16 GiB of memory and 47 of disk)
 	$(CARGO) build --release --locked --package pando-cli --bin pando
 	target/release/pando bench sync --points $(if $(FULL),1000000,$(or $(POINTS),100000)) \
 	  $(if $(VECTORS),--vectors $(VECTORS)) --commit "$$(git describe --always --dirty)"
+
+# Python's packages go into a directory of their own; Rust's comparison is a workspace of its own.
+COMPARE := target/bench-search
+bench-search: ## recall and speed beside faiss, hnswlib, usearch, qdrant-edge (DATA=dir, or ROWS=n x 128 synthetic; needs python3-venv)
+	$(CARGO) build --release --locked --package pando-cli --bin pando
+	$(CARGO) build --release --locked --manifest-path benches/compare/Cargo.toml --target-dir $(COMPARE)
+	test -x $(COMPARE)/venv/bin/python || python3 -m venv $(COMPARE)/venv
+	$(COMPARE)/venv/bin/pip install --quiet --requirement benches/compare/requirements.txt
+	$(COMPARE)/venv/bin/python benches/compare/compare.py --pando target/release/pando \
+	  --compare $(COMPARE)/release/pando-compare --out docs/benchmarks --commit "$$(git describe --always --dirty)" \
+	  $(if $(ROWS),--synthetic $(ROWS),--data $(DATA))
 
 # Sanitizers and coverage are unstable flags of rustc; RUSTC_BOOTSTRAP lets the stable compiler take them.
 fuzz: ## feed damaged frames and lying peers to the sync session (needs cargo-fuzz; FUZZ_SECONDS each, default 60)

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pando_index::CollectionIndex;
+use pando_index::{CollectionIndex, NoOriginals};
 use pando_model::{
     CollectionSchema, Filter, Metric, Payload, PointId, SearchQuery, Stamp, Value, VectorName,
 };
@@ -53,14 +53,14 @@ fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("exact scan of 10k x 384");
     group.throughput(Throughput::Elements(1));
     group.bench_function("one query", |b| {
-        b.iter(|| black_box(index.search(&queries[..1])))
+        b.iter(|| black_box(index.search(&queries[..1], &NoOriginals)))
     });
     group.bench_function("one query, filter passing 10 %", |b| {
-        b.iter(|| black_box(index.search(std::slice::from_ref(&filtered))));
+        b.iter(|| black_box(index.search(std::slice::from_ref(&filtered), &NoOriginals)));
     });
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("64 queries in a batch", |b| {
-        b.iter(|| black_box(index.search(&queries)))
+        b.iter(|| black_box(index.search(&queries, &NoOriginals)))
     });
     group.finish();
 }

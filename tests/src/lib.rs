@@ -1,9 +1,10 @@
 //! What several crates or several nodes do together, proved. The tests are in `tests/`; here is what they share.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use pando_client::{BulkOptions, Pando};
-use pando_model::{CollectionName, Point, PointId, Selector};
+use pando_model::{CollectionName, NodeId, Point, PointId, Selector};
 use pando_testkit::dataset::WordNet;
+use pando_testkit::{FACT_MAX, ProcessCluster, Then, eventually};
 
 /// The collection that holds the WordNet points.
 #[must_use]
@@ -60,4 +61,45 @@ pub async fn delete_in(
         .await
         .context("delete")?;
     Ok(())
+}
+
+/// Purges every running node's log.
+///
+/// # Errors
+/// When a node refuses, or has purged nothing.
+pub async fn purge(cluster: &ProcessCluster) -> Result<()> {
+    for id in cluster.running() {
+        let snapshot = cluster.direct(id)?.snapshot(true).await?;
+        ensure!(snapshot.purged_index > 0, "node {id}: {snapshot:?}");
+    }
+    Ok(())
+}
+
+/// Cuts the connection from a leader to a node up to so often, each time after `next` bytes, until the node has pulled
+/// all. Returns how often.
+///
+/// # Errors
+/// When the node does not catch up.
+pub async fn cut_until_caught_up(
+    cluster: &ProcessCluster,
+    (leader, node): (NodeId, NodeId),
+    cuts_max: u64,
+    mut next: impl FnMut() -> u64,
+) -> Result<u64> {
+    let mut cuts = 0;
+    let what = "it has caught up, cut again and again";
+    // All of a large collection may be on its way.
+    eventually(what, 3 * FACT_MAX, async || {
+        if cuts < cuts_max && !cluster.network.is_pending(leader, node) {
+            cuts += 1;
+            cluster.network.after(leader, node, next(), Then::Cut);
+        }
+        let status = cluster.status(node).await?;
+        let caught_up = status.catch_up.delta_sessions > 0;
+        ensure!(caught_up, "{cuts} cuts, {status:?}");
+        Ok(())
+    })
+    .await?;
+    cluster.network.heal();
+    Ok(cuts)
 }

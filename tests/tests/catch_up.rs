@@ -7,7 +7,7 @@ use pando_model::{Consistency, PointId};
 use pando_testkit::dataset::WordNet;
 use pando_testkit::load::{self, Load};
 use pando_testkit::{ClusterOptions, FACT_MAX, ProcessCluster, Then, eventually};
-use pando_tests::{delete, import, words, write_each};
+use pando_tests::{cut_until_caught_up, delete, import, purge, words, write_each};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -20,7 +20,7 @@ const DELETES: std::ops::Range<u64> = 100..120;
 /// More points than that.
 const SOME: usize = 200;
 /// How often a session is cut.
-const CUTS: usize = 6;
+const CUTS: u64 = 6;
 /// Rows of the system tree that writes change besides: remembered requests, the clock.
 const SYSTEM_ROWS_MAX: u64 = 20;
 
@@ -35,15 +35,6 @@ async fn change(cluster: &ProcessCluster, set: &WordNet) -> Result<u64> {
     write_each(&sdk, set.inserts(INSERTS)).await?;
     delete(&sdk, DELETES).await?;
     Ok((DRIFT + INSERTS) as u64)
-}
-
-/// Purges every running node's log.
-async fn purge(cluster: &ProcessCluster) -> Result<()> {
-    for id in cluster.running() {
-        let snapshot = cluster.direct(id)?.snapshot(true).await?;
-        ensure!(snapshot.purged_index > 0, "{snapshot:?}");
-    }
-    Ok(())
 }
 
 /// What catching up has cost a node that pulled exactly one delta.
@@ -223,30 +214,11 @@ async fn a_session_cut_at_any_byte_goes_on_from_what_is_staged() -> Result<()> {
     // Purpose: the connection breaks at random bytes while it pulls.
     cluster.spawn(4).await?;
     let mut random = StdRng::seed_from_u64(4);
-    let mut cuts = 0;
-    cluster
-        .network
-        .after(leader, 4, random.random_range(2_000..200_000), Then::Cut);
+    let first = random.random_range(2_000..200_000);
+    cluster.network.after(leader, 4, first, Then::Cut);
     cluster.join(4).await?;
-    eventually(
-        "node 4 has caught up, cut again and again",
-        FACT_MAX,
-        async || {
-            if cuts < CUTS && !cluster.network.is_pending(leader, 4) {
-                cuts += 1;
-                let bytes = random.random_range(2_000..300_000);
-                cluster.network.after(leader, 4, bytes, Then::Cut);
-            }
-            let status = cluster.status(4).await?;
-            ensure!(
-                status.catch_up.delta_sessions > 0,
-                "{cuts} cuts, {status:?}"
-            );
-            Ok(())
-        },
-    )
-    .await?;
-    cluster.network.heal();
+    let next = || random.random_range(2_000..300_000);
+    let cuts = cut_until_caught_up(&cluster, (leader, 4), CUTS, next).await?;
     cluster.wait_equal().await?;
 
     // Purpose: every row came once, however often the connection broke.

@@ -10,7 +10,7 @@ use pando_server::PROTOCOL_VERSION;
 use pando_testkit::dataset::WordNet;
 use pando_testkit::peer;
 use pando_testkit::{ClusterOptions, FACT_MAX, ProcessCluster, eventually};
-use pando_tests::{delete, import, words};
+use pando_tests::{delete, import, purge, words};
 
 const PANDO: &str = env!("CARGO_BIN_EXE_pando-under-test");
 const POINTS: usize = POINTS_PER_WRITE_MAX;
@@ -153,9 +153,7 @@ async fn wiped_and_replaced(wiped: NodeId) -> Result<()> {
 
     // Purpose: under a new id it is a new node, gets everything, and what was deleted stays deleted.
     delete(&cluster.sdk()?, 0..50).await?;
-    for id in cluster.running() {
-        cluster.direct(id)?.snapshot(true).await?;
-    }
+    purge(&cluster).await?;
     cluster.spawn(4).await?;
     cluster.join(4).await?;
     cluster.promote(4).await?;

@@ -8,7 +8,7 @@ use pando_model::{
 };
 use pando_testkit::load::{self, Load};
 use pando_testkit::{ClusterOptions, FACT_MAX, ProcessCluster, Then, eventually};
-use pando_tests::delete_in;
+use pando_tests::{cut_until_caught_up, delete_in, purge};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -22,8 +22,6 @@ const DELETES: u64 = 1_000;
 const STRIDE: u64 = 11;
 /// How often a session's connection is cut.
 const CUTS: u64 = 4;
-/// Rows of the collection that writers are at work on.
-const LOAD_ROWS: u64 = 400;
 
 fn many() -> CollectionName {
     CollectionName::parse("many").expect("a good name")
@@ -52,43 +50,6 @@ async fn change(sdk: &Pando, generation: u8) -> Result<()> {
     delete_in(sdk, &many(), first..first + DELETES).await
 }
 
-async fn purge(cluster: &ProcessCluster) -> Result<()> {
-    for id in cluster.running() {
-        cluster.direct(id)?.snapshot(true).await?;
-    }
-    Ok(())
-}
-
-/// Cuts the connection from the leader again and again, until the node has pulled all. Returns how often.
-async fn cut_until_caught_up(
-    cluster: &ProcessCluster,
-    (leader, node): (NodeId, NodeId),
-    bytes: std::ops::Range<u64>,
-) -> Result<u64> {
-    let mut random = StdRng::seed_from_u64(node);
-    let mut cuts = 0;
-    eventually(
-        "it has caught up, cut again and again",
-        FACT_MAX,
-        async || {
-            if cuts < CUTS && !cluster.network.is_pending(leader, node) {
-                cuts += 1;
-                let bytes = random.random_range(bytes.clone());
-                cluster.network.after(leader, node, bytes, Then::Cut);
-            }
-            let status = cluster.status(node).await?;
-            ensure!(
-                status.catch_up.delta_sessions > 0,
-                "{cuts} cuts, {status:?}"
-            );
-            Ok(())
-        },
-    )
-    .await?;
-    cluster.network.heal();
-    Ok(cuts)
-}
-
 /// What a node was sent is what it lacked, and what writers wrote meanwhile.
 async fn sent_once(
     cluster: &ProcessCluster,
@@ -98,7 +59,7 @@ async fn sent_once(
     let status = cluster.status(node).await?;
     let views = cuts + status.catch_up.delta_sessions;
     // Each view may bring every row that writers are at work on; each write has left its request id.
-    let rows_max = lacked + views * LOAD_ROWS + 2 * writes;
+    let rows_max = lacked + views * load::IDS + 2 * writes;
     let put = status.catch_up.rows_put;
     ensure!(put >= lacked, "{put} rows put of {lacked}: {status:?}");
     ensure!(
@@ -133,7 +94,9 @@ async fn a_sync_of_many_points_under_writes_holds_what_it_promises() -> Result<(
     let before = load.acknowledged();
     cluster.network.after(leader, node, 100_000, Then::Cut);
     cluster.restart(node).await?;
-    let cuts = cut_until_caught_up(&cluster, (leader, node), 20_000..200_000).await?;
+    let mut random = StdRng::seed_from_u64(node);
+    let next = || random.random_range(20_000..200_000);
+    let cuts = cut_until_caught_up(&cluster, (leader, node), CUTS, next).await?;
     let writes = load.acknowledged() - before;
     sent_once(&cluster, (node, UPDATES + INSERTS), (cuts, writes)).await?;
 
@@ -161,7 +124,8 @@ async fn a_sync_of_many_points_under_writes_holds_what_it_promises() -> Result<(
     cluster.spawn(4).await?;
     cluster.network.after(leader, 4, 1_000_000, Then::Cut);
     cluster.join(4).await?;
-    let cuts = cut_until_caught_up(&cluster, (leader, 4), 500_000..3_000_000).await?;
+    let next = || random.random_range(500_000..3_000_000);
+    let cuts = cut_until_caught_up(&cluster, (leader, 4), CUTS, next).await?;
     // The request ids of all writes so far.
     let writes = load.acknowledged();
     let points = POINTS + 2 * INSERTS - 2 * DELETES;

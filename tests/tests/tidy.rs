@@ -215,3 +215,22 @@ fn pages_have_one_title() {
         assert_eq!(titles.count(), 1, "{}: one title", path.display());
     });
 }
+
+/// A target whose name is that of a directory does nothing, unless make is told that it makes no file.
+#[test]
+fn make_runs_every_target() {
+    let makefile = std::fs::read_to_string(root().join("Makefile")).expect("UTF-8");
+    let phony: BTreeSet<&str> = makefile
+        .lines()
+        .filter_map(|line| line.strip_prefix(".PHONY:"))
+        .flat_map(str::split_whitespace)
+        .collect();
+    let targets: BTreeSet<&str> = makefile
+        .lines()
+        .filter(|line| line.contains("## "))
+        .filter_map(|line| Some(line.split_once(':')?.0))
+        .filter(|name| !name.contains(|c: char| c.is_whitespace() || c == '.'))
+        .collect();
+    assert!(targets.contains("fuzz"), "{targets:?}");
+    assert_eq!(phony, targets);
+}

@@ -5,7 +5,9 @@ use pando_server::ServeArgs;
 
 #[cfg(target_os = "linux")]
 use crate::commands::bench;
-use crate::commands::{cluster, collection, diff, export, health, import, points, search};
+use crate::commands::{
+    cluster, collection, diff, export, facets, health, hybrid, import, points, scroll, search,
+};
 use crate::output::Format;
 use crate::{demo, exit, parse};
 
@@ -63,14 +65,20 @@ pub(crate) enum Task {
     Import(import::ImportArgs),
     /// Write all points of a collection to a JSON lines file
     Export(export::ExportArgs),
-    /// Find the nearest points to a vector
+    /// Find the nearest points to a vector, to a point, or to several examples
     Search(search::SearchArgs),
+    /// Find the best points by several searches together
+    Hybrid(hybrid::HybridArgs),
     /// Show points by id
     Get(points::GetArgs),
     /// Delete points by id or by filter
     Delete(points::DeleteArgs),
     /// Count points
     Count(points::CountArgs),
+    /// Count the points of each value of a payload field
+    Facets(facets::FacetsArgs),
+    /// Show points in the order of a payload field, page by page
+    Scroll(scroll::ScrollArgs),
     /// Say which points differ between two nodes, or a node and an export; exit code 1 if any do
     Diff(diff::DiffArgs),
     /// Run a cluster of three on real data: search, kill one, catch up by Merkle delta, verify

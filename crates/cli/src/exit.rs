@@ -69,9 +69,10 @@ impl Exit {
     fn of_kind(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::InvalidInput => Self::Input,
-            ErrorKind::CollectionNotFound | ErrorKind::AliasNotFound | ErrorKind::NodeNotFound => {
-                Self::No
-            }
+            ErrorKind::CollectionNotFound
+            | ErrorKind::AliasNotFound
+            | ErrorKind::NodeNotFound
+            | ErrorKind::PointNotFound => Self::No,
             ErrorKind::NotLeader
             | ErrorKind::NoLeader
             | ErrorKind::Timeout

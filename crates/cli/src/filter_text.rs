@@ -1,15 +1,15 @@
 //! Filters as people type them: `pos = verb and year >= 1990`, or the JSON form.
 //!
-//! The short form is a conjunction of comparisons `KEY OP VALUE`; anything richer is written in JSON. A value is
-//! a JSON scalar where it reads as one, else the bare text up to ` and ` or the end. Bare text that looks like more
+//! The short form is a conjunction of comparisons `KEY OP VALUE`; anything richer is written in JSON. Sizes are those of
+//! numbers or of dates (`when >= 2024-05-01`), and `body ~ some words` asks for all of these words. A value is a JSON scalar where it reads as one, else the bare text up to ` and ` or the end. Bare text that looks like more
 //! than text, such as `1 or n = 2`, is refused: a delete must not guess.
 
-use pando_model::{Condition, Filter, InvalidInput, Range, Value};
+use pando_model::{Condition, DatetimeRange, Filter, InvalidInput, Moment, Range, Value};
 
 use crate::exit::BadInput;
 
 /// Longest first, so that `>=` is not taken for `>`.
-const OPERATORS: [&str; 6] = ["!=", ">=", "<=", "=", ">", "<"];
+const OPERATORS: [&str; 7] = ["!=", ">=", "<=", "=", ">", "<", "~"];
 const AND: &str = " and ";
 /// Parts of an expression, so neither of a key nor of a bare value.
 const SIGNS: [char; 10] = ['=', '!', '<', '>', '(', ')', '[', ']', '{', '}'];
@@ -31,7 +31,7 @@ pub(crate) fn parse(text: &str) -> Result<Filter, BadInput> {
 
 fn bad(at: &str, reason: &str) -> BadInput {
     BadInput(format!(
-        "filter is wrong at {at:?}: {reason}; use `key = value` (also !=, <, <=, >, >=), joined by `and`; only \
+        "filter is wrong at {at:?}: {reason}; use `key = value` (also !=, <, <=, >, >=, ~), joined by `and`; only \
          `and` combines; quote text (\"..\"); use the JSON form for anything else"
     ))
 }
@@ -52,7 +52,7 @@ fn short(text: &str) -> Result<Filter, BadInput> {
 
 fn comparison(text: &str) -> Result<(&str, &str, &str), BadInput> {
     let at = text
-        .find(['!', '>', '<', '='])
+        .find(['!', '>', '<', '=', '~'])
         .ok_or_else(|| bad(text, "there is no comparison"))?;
     let (key, rest) = text.split_at(at);
     let operator = OPERATORS
@@ -123,20 +123,45 @@ fn add(filter: &mut Filter, key: &str, operator: &str, value: Value) -> Result<(
         to.push(condition);
         return Ok(());
     }
-    let bound = Some(
-        value
-            .as_f64()
-            .ok_or("only numbers can be compared by size")?,
-    );
-    let mut range = Range::default();
-    match operator {
-        ">" => range.gt = bound,
-        ">=" => range.gte = bound,
-        "<" => range.lt = bound,
-        _ => range.lte = bound,
-    }
-    filter.must.push(Condition::Range { key, range });
+    let condition = match (operator, value) {
+        ("~", Value::Str(text)) => Condition::Text { key, text },
+        ("~", _) => return Err("words are asked for as text; quote it"),
+        (_, Value::Str(text)) => {
+            let bound =
+                Moment::parse(&text).ok_or("only numbers and dates can be compared by size")?;
+            let range = datetimes(operator, bound);
+            Condition::DatetimeRange { key, range }
+        }
+        (_, value) => {
+            let bound = value.as_f64();
+            let bound = bound.ok_or("only numbers and dates can be compared by size")?;
+            let range = numbers(operator, bound);
+            Condition::Range { key, range }
+        }
+    };
+    filter.must.push(condition);
     Ok(())
+}
+
+fn numbers(operator: &str, bound: f64) -> Range {
+    let [gt, gte, lt, lte] = bounds(operator, bound);
+    Range { gt, gte, lt, lte }
+}
+
+fn datetimes(operator: &str, bound: Moment) -> DatetimeRange {
+    let [gt, gte, lt, lte] = bounds(operator, bound);
+    DatetimeRange { gt, gte, lt, lte }
+}
+
+/// What an operator bounds, in the order `>`, `>=`, `<`, `<=`.
+fn bounds<T: Copy>(operator: &str, bound: T) -> [Option<T>; 4] {
+    let side = match operator {
+        ">" => 0,
+        ">=" => 1,
+        "<" => 2,
+        _ => 3,
+    };
+    std::array::from_fn(|at| (at == side).then_some(bound))
 }
 
 #[cfg(test)]
@@ -193,6 +218,48 @@ mod tests {
                 key: "a".into(),
                 range
             }
+        );
+    }
+
+    #[test]
+    fn dates_are_compared_and_words_are_looked_for() {
+        let filter =
+            parse("day >= 2024-05-01 and day < 2024-05-01T12:00:00+02:00 and body ~ deep sea")
+                .expect("fine");
+        let at = |text| Moment::parse(text);
+        let day = |range| Condition::DatetimeRange {
+            key: "day".into(),
+            range,
+        };
+        assert_eq!(
+            filter.must,
+            [
+                day(DatetimeRange {
+                    gte: at("2024-05-01T00:00:00Z"),
+                    ..DatetimeRange::default()
+                }),
+                day(DatetimeRange {
+                    lt: at("2024-05-01T10:00:00Z"),
+                    ..DatetimeRange::default()
+                }),
+                Condition::Text {
+                    key: "body".into(),
+                    text: "deep sea".into()
+                },
+            ]
+        );
+        for text in [
+            "body ~ 7",
+            "body ~ \"...\"",
+            "body ~",
+            "body ~= sea",
+            "day > true",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            parse("path = ~/sea").expect("fine").must,
+            [equals("path", Value::Str("~/sea".into()))]
         );
     }
 

@@ -17,6 +17,7 @@ mod point_json;
 mod process;
 mod progress;
 mod readers;
+mod vector_json;
 
 use std::io;
 use std::process::ExitCode;
@@ -26,7 +27,10 @@ use clap::Parser as _;
 use args::{Cli, Command, Task};
 #[cfg(target_os = "linux")]
 use commands::bench;
-use commands::{cluster, collection, diff, export, health, import, points, search, serve};
+use commands::{
+    cluster, collection, diff, export, facets, health, hybrid, import, points, scroll, search,
+    serve,
+};
 use context::Context;
 use exit::{Exit, Interrupted};
 
@@ -97,9 +101,12 @@ async fn perform(context: &Context, task: Task) -> anyhow::Result<()> {
         Task::Import(args) => import::run(context, args).await,
         Task::Export(args) => export::run(context, args).await,
         Task::Search(args) => search::run(context, args).await,
+        Task::Hybrid(args) => hybrid::run(context, args).await,
         Task::Get(args) => points::get(context, args).await,
         Task::Delete(args) => points::delete(context, args).await,
         Task::Count(args) => points::count(context, args).await,
+        Task::Facets(args) => facets::run(context, args).await,
+        Task::Scroll(args) => scroll::run(context, args).await,
         Task::Diff(args) => diff::run(context, args).await,
         Task::Demo(args) => demo::run(context, args).await,
         #[cfg(target_os = "linux")]

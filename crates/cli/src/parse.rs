@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use pando_model::{Consistency, InvalidInput, Metric, VectorName, VectorParams};
+use pando_model::{Consistency, Example, InvalidInput, Metric, PointId, VectorName, VectorParams};
 
 /// The URL of a node's public API; `host:port` alone is enough.
 pub(crate) fn node_url(text: &str) -> Result<String, String> {
@@ -54,7 +54,24 @@ impl FromStr for VectorText {
     }
 }
 
-/// A named vector of a new collection, `name:dimension:metric`.
+/// A point id, or a vector as a JSON list of numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ExampleText(pub(crate) Example);
+
+impl FromStr for ExampleText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.trim_start().starts_with('[') {
+            let VectorText(vector) = text.parse()?;
+            return Ok(Self(vector.into()));
+        }
+        let id: PointId = text.parse().map_err(|e: InvalidInput| e.to_string())?;
+        Ok(Self(id.into()))
+    }
+}
+
+/// A named vector of a new collection, `name:dimension:metric`, and how it is quantized if that is not the default.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NamedVector {
     pub(crate) name: VectorName,
@@ -66,8 +83,14 @@ impl FromStr for NamedVector {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts: Vec<&str> = text.split(':').collect();
-        let [name, dimension, metric] = parts[..] else {
-            return Err("use name:dimension:metric, e.g. title:384:cosine".to_owned());
+        let (name, dimension, metric, quantization) = match parts[..] {
+            [name, dimension, metric] => (name, dimension, metric, None),
+            [name, dimension, metric, form] => (name, dimension, metric, Some(form)),
+            _ => {
+                let text =
+                    "use name:dimension:metric, e.g. title:384:cosine, or title:384:cosine:int8";
+                return Err(text.to_owned());
+            }
         };
         let dimension = dimension
             .parse()
@@ -78,6 +101,9 @@ impl FromStr for NamedVector {
             params: VectorParams {
                 dimension,
                 metric: metric.parse::<Metric>().map_err(says)?,
+                quantization: (quantization.map(str::parse).transpose())
+                    .map_err(says)?
+                    .unwrap_or_default(),
             },
         })
     }
@@ -85,7 +111,18 @@ impl FromStr for NamedVector {
 
 #[cfg(test)]
 mod tests {
+    use pando_model::Quantization;
+
     use super::*;
+
+    #[test]
+    fn an_example_is_an_id_or_a_vector() {
+        let example = |text: &str| text.parse::<ExampleText>().map(|ExampleText(e)| e);
+        assert_eq!(example("7"), Ok(Example::Id(PointId::Num(7))));
+        assert_eq!(example("[0.5, -1]"), Ok(Example::Vector(vec![0.5, -1.0])));
+        assert!(example("seven").is_err_and(|e| e.contains("bad point id")));
+        assert!(example("[0.5").is_err_and(|e| e.contains("JSON list")));
+    }
 
     #[test]
     fn nodes_need_no_scheme() {
@@ -128,21 +165,19 @@ mod tests {
     }
 
     #[test]
-    fn named_vectors_have_three_parts() {
+    fn named_vectors_have_three_parts_or_four() {
         let title: NamedVector = "title:8:dot".parse().expect("fine");
         assert_eq!(title.name.as_str(), "title");
-        assert_eq!(
-            title.params,
-            VectorParams {
-                dimension: 8,
-                metric: Metric::Dot
-            }
-        );
+        assert_eq!(title.params, VectorParams::new(8, Metric::Dot));
+        let title: NamedVector = "title:8:dot:int8".parse().expect("fine");
+        assert_eq!(title.params.quantization, Quantization::Int8);
         for bad in [
             "title",
             "title:8",
             "title:x:dot",
             "title:8:angular",
+            "title:8:dot:int4",
+            "title:8:dot:int8:",
             "a b:8:dot",
         ] {
             assert!(bad.parse::<NamedVector>().is_err(), "{bad}");

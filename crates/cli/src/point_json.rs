@@ -7,6 +7,8 @@ use pando_model::{Hit, PointId, StoredPoint, VectorName};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::vector_json::VectorRef;
+
 /// A point in the form [`crate::readers`] takes, with what a read adds to it.
 #[derive(Debug, Serialize)]
 pub(crate) struct PointJson<'a> {
@@ -18,7 +20,7 @@ pub(crate) struct PointJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<&'a [f32]>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    vectors: BTreeMap<&'a str, &'a [f32]>,
+    vectors: BTreeMap<&'a str, VectorRef<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Value>,
 }
@@ -35,6 +37,9 @@ impl<'a> From<&'a StoredPoint> for PointJson<'a> {
         let all = &point.vectors;
         let single = all.get(&VectorName::default()).filter(|_| all.len() == 1);
         let named = all.iter().filter(|_| single.is_none());
+        let named = named.map(|(name, v)| (name.as_str(), VectorRef::Dense(v)));
+        let sparse = point.sparse_vectors.iter();
+        let sparse = sparse.map(|(name, v)| (name.as_str(), VectorRef::Sparse(v)));
         Self {
             id: match point.id {
                 PointId::Num(n) => Id::Num(n),
@@ -43,9 +48,7 @@ impl<'a> From<&'a StoredPoint> for PointJson<'a> {
             score: None,
             version: None,
             vector: single.map(Vec::as_slice),
-            vectors: named
-                .map(|(name, v)| (name.as_str(), v.as_slice()))
-                .collect(),
+            vectors: named.chain(sparse).collect(),
             payload: point.payload.as_ref().map(|p| p.to_json()),
         }
     }
@@ -72,7 +75,9 @@ impl<'a> PointJson<'a> {
 
 /// The points that carry vectors, a line each: vectors are too wide for a table.
 pub(crate) fn vector_lines<'a>(points: impl IntoIterator<Item = &'a StoredPoint>) -> String {
-    let with_vectors = points.into_iter().filter(|point| !point.vectors.is_empty());
+    let has_any =
+        |point: &&StoredPoint| !(point.vectors.is_empty() && point.sparse_vectors.is_empty());
+    let with_vectors = points.into_iter().filter(has_any);
     let line = |point| {
         format!(
             "\n{}",
@@ -93,7 +98,7 @@ impl fmt::Display for PointJson<'_> {
 
 #[cfg(test)]
 mod tests {
-    use pando_model::{Payload, Stamp};
+    use pando_model::{Payload, SparseVector, Stamp};
 
     use super::*;
 
@@ -104,6 +109,7 @@ mod tests {
             version: Stamp::at(5),
             payload: Some(Payload([("a".into(), pando_model::Value::Int(1))].into())),
             vectors: vectors.iter().map(|(n, v)| (name(n), v.clone())).collect(),
+            sparse_vectors: BTreeMap::new(),
         }
     }
 
@@ -118,6 +124,28 @@ mod tests {
                 .to_string()
                 .starts_with(r#"{"id":7,"score":0.3,"#)
         );
+    }
+
+    #[test]
+    fn sparse_vectors_stand_with_the_named_ones() {
+        let terms = VectorName::parse("terms").expect("a name");
+        let vector = SparseVector::new(vec![3, 9], vec![0.1, 2.0]).expect("fine");
+        let sparse_vectors = BTreeMap::from([(terms, vector)]);
+        let point = StoredPoint {
+            sparse_vectors,
+            payload: None,
+            ..point(&[("", vec![1.0])])
+        };
+        let terms = r#""vectors":{"terms":{"indices":[3,9],"values":[0.1,2.0]}}"#;
+        let text = PointJson::from(&point).to_string();
+        assert_eq!(text, format!(r#"{{"id":7,"vector":[1.0],{terms}}}"#));
+        let alone = StoredPoint {
+            vectors: BTreeMap::new(),
+            ..point
+        };
+        let text = PointJson::from(&alone).to_string();
+        assert_eq!(text, format!(r#"{{"id":7,{terms}}}"#));
+        assert_eq!(vector_lines([&alone]), format!("\n{text}"));
     }
 
     #[test]

@@ -122,6 +122,7 @@ pub(crate) fn points(
         Ok(Point {
             id: PointId::Num(id),
             vectors,
+            sparse_vectors: [].into(),
             payload,
         })
     });

@@ -1,12 +1,15 @@
-//! `pando bench sync` at a small size, end to end: real nodes, the report, and that every row went the way it names.
+//! `pando bench` at a small size, end to end: real nodes, the report, and that every row is what it says.
 #![cfg(target_os = "linux")]
 
 mod node;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use node::{Node, pando};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 
 const POINTS: u64 = 2_000;
@@ -153,7 +156,7 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
 #[test]
 fn in_a_cluster_that_is_there_it_leaves_nothing_behind() {
     let dir = tempfile::tempdir().expect("a directory");
-    let node = Node::start(&dir.path().join("data"), "true");
+    let node = Node::start(&dir.path().join("data"), &["--bootstrap", "true"]);
     let (_, before) = node.ask(&["collection", "list"]);
     let out = dir.path().join("report");
     let out = out.to_str().expect("a plain path");
@@ -197,4 +200,93 @@ fn in_a_cluster_that_is_there_it_leaves_nothing_behind() {
     let ready = ["health", "--http", &node.http, "--ready"];
     assert_eq!(node.ask(&ready).0, 0);
     assert_eq!(node.ask(&["collection", "list"]).1, before);
+}
+
+/// Random vectors as .fvecs: how many, of how many values.
+fn write_vectors(file: &Path, rows: u32, dimension: u32) {
+    let mut random = StdRng::seed_from_u64(rows.into());
+    let mut bytes = Vec::new();
+    for _ in 0..rows {
+        bytes.extend(dimension.to_le_bytes());
+        for _ in 0..dimension {
+            bytes.extend(random.random_range(-1.0_f32..1.0).to_le_bytes());
+        }
+    }
+    fs::write(file, bytes).expect("written");
+}
+
+#[test]
+fn the_longer_the_list_the_more_is_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (base, queries) = (dir.path().join("base.fvecs"), dir.path().join("q.fvecs"));
+    write_vectors(&base, 3_000, 16);
+    write_vectors(&queries, 50, 16);
+    let out = dir.path().join("report");
+    let output = pando()
+        .args(["bench", "search", "--output", "json", "--ef", "10,200"])
+        .args(["--clients", "1,3", "--seconds", "1"])
+        .args(["--graph-vectors-min", "1000", "--vectors"])
+        .arg(&base)
+        .arg("--queries")
+        .arg(&queries)
+        .arg("--out")
+        .arg(&out)
+        .arg("--dir")
+        .arg(dir.path())
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let results: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    assert_eq!(results["points"], 3_000);
+    assert_eq!(results["queries"], 50);
+    let recall = |ef: &str, clients: u64| {
+        let rows = results["rows"].as_array().expect("rows");
+        let row = (rows.iter()).find(|row| row["ef"] == ef && row["clients"] == clients);
+        let row = row.unwrap_or_else(|| panic!("ef {ef} with {clients} clients: {results}"));
+        assert!(row["searches"].as_u64().expect("a number") >= 50, "{row}");
+        row["recall"].as_f64().expect("a number")
+    };
+    assert!((recall("exact", 1) - 1.0).abs() < f64::EPSILON);
+    for clients in [1, 3] {
+        assert!(recall("10", clients) < recall("200", clients), "{results}");
+        assert!(recall("default", clients) > 0.9, "{results}");
+    }
+    let read = |extension: &str| {
+        fs::read_to_string(out.join(format!("search-3000x16.{extension}"))).expect("written")
+    };
+    assert!(read("md").contains("search-3000x16.svg") && read("svg").starts_with("<svg"));
+    assert!(read("json").contains("\"indexed_seconds\""));
+}
+
+#[test]
+fn a_collection_that_is_there_is_searched_with_its_own_points() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = Node::start(&dir.path().join("data"), &["--bootstrap", "true"]);
+    let base = dir.path().join("base.fvecs");
+    write_vectors(&base, 300, 4);
+    let base = base.to_str().expect("a plain path");
+    node.json(&["collection", "create", "it", "--dim", "4"]);
+    node.json(&["import", "it", "--vectors", base]);
+    let bench = ["bench", "search", "--collection", "it", "--seconds", "1"];
+    let results = node.json(&[&bench[..], &["--queries-max", "20", "--ef", "32"]].concat());
+    assert_eq!(
+        (&results["points"], &results["queries"]),
+        (&300.into(), &20.into())
+    );
+    assert!(results["own"].is_null(), "{results}");
+    // So few points are scanned, whatever the list: all is found, and a point is no hit of its own.
+    for row in results["rows"].as_array().expect("rows") {
+        assert_eq!(row["recall"], 1.0, "{row}");
+    }
+
+    let refused = |args: &[&str], code: i32| {
+        let (found, told) = node.ask(&[&["bench", "search"], args].concat());
+        assert_eq!(found, code, "{args:?}: {told}");
+    };
+    refused(&[], 2);
+    refused(&["--collection", "it", "--vectors", base], 2);
+    refused(&["--collection", "it", "--ef", "0"], 2);
+    refused(&["--collection", "nowhere"], 1);
+    refused(&["--collection", "it", "--vector-name", "title"], 2);
 }

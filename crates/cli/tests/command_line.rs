@@ -41,6 +41,9 @@ fn help_names_every_command_and_exit_code() {
         "import",
         "export",
         "search",
+        "hybrid",
+        "facets",
+        "scroll",
         "get",
         "delete",
         "count",
@@ -76,9 +79,12 @@ fn every_command_has_help_and_takes_the_node_after_it() {
         &["import"],
         &["export"],
         &["search"],
+        &["hybrid"],
         &["get"],
         &["delete"],
         &["count"],
+        &["facets"],
+        &["scroll"],
         &["demo"],
     ] {
         let args = [command, &["--node", "127.0.0.1:1", "--help"]].concat();
@@ -111,6 +117,20 @@ fn bad_usage_is_told_with_code_2_and_nothing_on_stdout() {
         (
             &["search", "words", "--vector", "[1]", "--limit", "0"],
             "limit",
+        ),
+        (
+            &["search", "words", "--vector", "[1]", "--unlike", "2"],
+            "--like",
+        ),
+        (
+            &["search", "words", "--id", "1", "--group-by", "a..b"],
+            "dotted path",
+        ),
+        (&["hybrid", "words", "--query", "{}"], "like"),
+        (&["facets", "words", "pos", "--limit", "0"], "limit"),
+        (
+            &["scroll", "words", "--order-by", "n", "--page-token", "7"],
+            "as it was",
         ),
         (&["get", "words", "--id", "minus one"], "bad point id"),
         (&["get", "words", "--id", "-1"], "bad point id"),
@@ -148,20 +168,16 @@ fn bad_usage_is_told_with_code_2_and_nothing_on_stdout() {
         (&["serve", "--raft-heartbeat-ms", "1"], "raft_heartbeat_ms"),
         (&["demo", "--data", "/nonexistent"], "/nonexistent"),
     ] {
-        let output = pando(args);
-        assert_eq!(
-            output.status.code(),
-            Some(2),
-            "{args:?}: {}",
-            stderr(&output)
-        );
-        assert!(
-            stderr(&output).contains(word),
-            "{args:?}: {}",
-            stderr(&output)
-        );
-        assert_eq!(stdout(&output), "", "{args:?}");
+        is_bad_usage(args, word);
     }
+}
+
+fn is_bad_usage(args: &[&str], word: &str) {
+    let output = pando(args);
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+    assert!(told.contains(word), "{args:?}: {told}");
+    assert_eq!(stdout(&output), "", "{args:?}");
 }
 
 #[test]

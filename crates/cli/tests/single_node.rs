@@ -17,7 +17,7 @@ fn write(dir: &Path, name: &str, text: &str) -> String {
 #[test]
 fn a_fresh_node_is_a_cluster_of_one_that_scripts_can_read() {
     let dir = tempfile::tempdir().expect("a directory");
-    let node = Node::start(&dir.path().join("data"), "true");
+    let node = Node::start(&dir.path().join("data"), &["--bootstrap", "true"]);
     let status = node.json(&["cluster", "status"]);
     let only = &status["nodes"][0];
     assert_eq!(only["api"], node.api.as_str());
@@ -39,7 +39,7 @@ fn a_fresh_node_is_a_cluster_of_one_that_scripts_can_read() {
 #[test]
 fn points_go_in_are_found_and_come_out_again() {
     let dir = tempfile::tempdir().expect("a directory");
-    let node = Node::start(&dir.path().join("data"), "true");
+    let node = Node::start(&dir.path().join("data"), &["--bootstrap", "true"]);
 
     // Points from a file, one with a UUID.
     assert_eq!(
@@ -64,14 +64,7 @@ fn points_go_in_are_found_and_come_out_again() {
     );
     assert_eq!(node.json(&["collection", "info", "words"])["count"], 3);
 
-    // Search by vector, by point, with a filter.
-    let hits = node.json(&["search", "words", "--vector", "[1, 0.1]", "--limit", "1"]);
-    assert_eq!(hits["hits"][0]["id"], 1);
-    let hits = node.json(&["search", "words", "--id", "1", "--filter", "pos = verb"]);
-    assert_eq!(hits["hits"].as_array().expect("hits").len(), 2);
-    assert_eq!(hits["hits"][0]["id"], 2);
-    let (code, table) = node.ask(&["search", "words", "--vector", "[0, 1]", "-k", "1"]);
-    assert!(code == 0 && table.contains(uuid), "{table}");
+    they_are_found(&node, uuid);
 
     // What is written comes out as it went in.
     let out = dir.path().join("out.jsonl");
@@ -125,11 +118,77 @@ fn points_go_in_are_found_and_come_out_again() {
     );
 }
 
+/// By vector, by point, with a filter, in groups, several at once, in an order.
+fn they_are_found(node: &Node, uuid: &str) {
+    let hits = node.json(&["search", "words", "--vector", "[1, 0.1]", "--limit", "1"]);
+    assert_eq!(hits["hits"][0]["id"], 1);
+    let hits = node.json(&["search", "words", "--id", "1", "--filter", "pos = verb"]);
+    assert_eq!(hits["hits"].as_array().expect("hits").len(), 2);
+    assert_eq!(hits["hits"][0]["id"], 2);
+    let hits = node.json(&["search", "words", "--like", "1", "--unlike", "[0, 1]"]);
+    assert_eq!(hits["hits"][0]["id"], 2, "{hits}");
+    assert_eq!(
+        node.ask(&["search", "words", "--id", "99"]).0,
+        1,
+        "no such point"
+    );
+    let told = node.json(&["search", "words", "--id", "1", "--explain"]);
+    assert_eq!(told["explanation"]["reason"], "few_points", "{told}");
+    let (_, told) = node.ask(&["search", "words", "--id", "1", "--explain"]);
+    assert!(told.contains("exact scan: few points; "), "{told}");
+    let groups = node.json(&["search", "words", "--vector", "[1, 0]", "--group-by", "pos"]);
+    assert_eq!(groups["groups"][1]["value"], "verb", "{groups}");
+    assert_eq!(groups["groups"][1]["hits"][0]["id"], 2, "{groups}");
+    let fused = node.json(&[
+        "hybrid",
+        "words",
+        "--query",
+        r#"{"vector": [1, 0]}"#,
+        "--query",
+        r#"{"like": [1]}"#,
+    ]);
+    assert_eq!(fused["hits"][0]["id"], 2, "second and first: {fused}");
+    let facets = node.json(&["facets", "words", "pos"]);
+    assert_eq!(
+        facets["facets"][0],
+        serde_json::json!({ "value": "verb", "count": 2 })
+    );
+    let page = node.json(&[
+        "scroll",
+        "words",
+        "--order-by",
+        "pos",
+        "--descending",
+        "-k",
+        "2",
+    ]);
+    assert_eq!(
+        (&page["points"][0]["id"], &page["points"][1]["id"]),
+        (&2.into(), &uuid.into())
+    );
+    let token = page["next"].as_str().expect("there is more");
+    let last = node.json(&[
+        "scroll",
+        "words",
+        "--order-by",
+        "pos",
+        "--descending",
+        "--page-token",
+        token,
+    ]);
+    assert_eq!(
+        (&last["points"][0]["id"], &last["next"]),
+        (&1.into(), &Value::Null)
+    );
+    let (code, table) = node.ask(&["search", "words", "--vector", "[0, 1]", "-k", "1"]);
+    assert!(code == 0 && table.contains(uuid), "{table}");
+}
+
 #[test]
 fn a_node_that_waits_is_alive_but_not_ready_until_it_is_initialised() {
     let dir = tempfile::tempdir().expect("a directory");
-    let first = Node::start(&dir.path().join("first"), "false");
-    let second = Node::start(&dir.path().join("second"), "false");
+    let first = Node::start(&dir.path().join("first"), &["--bootstrap", "false"]);
+    let second = Node::start(&dir.path().join("second"), &["--bootstrap", "false"]);
     assert_eq!(first.ask(&["health", "--http", &first.http]).0, 0);
     assert_eq!(
         first.ask(&["health", "--http", &first.http, "--ready"]).0,
@@ -164,7 +223,7 @@ fn diff(node: &Node, args: &[&str]) -> (i32, Value) {
 #[test]
 fn a_node_and_its_export_are_equal_until_points_change() {
     let dir = tempfile::tempdir().expect("a directory");
-    let node = Node::start(&dir.path().join("data"), "true");
+    let node = Node::start(&dir.path().join("data"), &["--bootstrap", "true"]);
     assert_eq!(
         node.ask(&["collection", "create", "words", "--dim", "2"]).0,
         0
@@ -235,7 +294,8 @@ fn a_node_and_its_export_are_equal_until_points_change() {
 #[test]
 fn two_members_are_compared_at_one_log_index() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [first, second] = ["a", "b"].map(|name| Node::start(&dir.path().join(name), "false"));
+    let [first, second] =
+        ["a", "b"].map(|name| Node::start(&dir.path().join(name), &["--bootstrap", "false"]));
     assert_eq!(first.ask(&["cluster", "init", "--join", &second.api]).0, 0);
     assert_eq!(
         first
@@ -252,7 +312,7 @@ fn two_members_are_compared_at_one_log_index() {
     assert_eq!(found["collections"][0]["points_b"], 1);
     let (code, found) = diff(&first, &[&["words"], &nodes[..]].concat());
     assert_eq!((code, &found["equal"]), (0, &true.into()), "{found}");
-    let other = Node::start(&dir.path().join("c"), "true");
+    let other = Node::start(&dir.path().join("c"), &["--bootstrap", "true"]);
     let foreign = first.ask(&["diff", "--a", &first.api, "--b", &other.api]);
     assert_eq!(foreign.0, 2, "another cluster's log is another log");
     let verified = first.json(&["cluster", "verify"]);

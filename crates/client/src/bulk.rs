@@ -77,12 +77,7 @@ struct Batch {
 }
 
 fn point_bytes(point: &Point) -> usize {
-    let vectors: usize = point
-        .vectors
-        .values()
-        .map(|v| size_of_val(v.as_slice()))
-        .sum();
-    vectors + point.payload.encode().as_bytes().len()
+    point.vector_bytes() + point.payload.encode().as_bytes().len()
 }
 
 impl Batch {

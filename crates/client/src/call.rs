@@ -78,7 +78,9 @@ impl Pando {
         loop {
             let target = self.endpoints.pick(state.want_leader);
             if !state.tried.insert(target.uri.clone()) {
+                let asked_for = state.last.as_ref().and_then(ClientError::retry_after);
                 let pause = pauses.next().unwrap_or(PAUSE_MAX);
+                let pause = pause.max(asked_for.unwrap_or_default());
                 if Instant::now() + pause >= state.deadline {
                     return Err(self.out_of_time(&state));
                 }
@@ -134,6 +136,8 @@ impl Pando {
                 self.endpoints.hint(&hint.api_address);
                 state.want_leader = true;
             }
+            // Any other member can answer a read.
+            (ErrorKind::Overloaded, _) if safety == Safety::Read => self.endpoints.busy(uri),
             // It is the leader that is busy: the others would only pass the request on to it.
             (ErrorKind::Overloaded, _) => {}
             _ if error.is_retryable() => self.endpoints.failed(uri),

@@ -1,8 +1,12 @@
 //! Collections and aliases.
 
-use pando_model::{CollectionInfo, CollectionName, CollectionSchema, Consistency, TreeId};
+use std::collections::BTreeMap;
+
+use pando_model::{
+    CollectionInfo, CollectionName, CollectionSchema, Consistency, Quantization, TreeId, VectorName,
+};
 use pando_proto::v1::{self, collections_client::CollectionsClient};
-use pando_proto::{DecodeError, GRPC_MESSAGE_BYTES_MAX, decode_collection};
+use pando_proto::{DecodeError, GRPC_MESSAGE_BYTES_MAX, decode_collection, encode_quantizations};
 use tonic::transport::Channel;
 
 use crate::builder::Pando;
@@ -82,6 +86,26 @@ impl Pando {
             .collection
             .ok_or_else(|| DecodeError::missing("collection"))?;
         Ok(info.try_into()?)
+    }
+
+    /// Changes how the index keeps vectors of a collection, by their names. It returns when the change is committed;
+    /// each node then indexes anew in the background, and answers searches meanwhile.
+    ///
+    /// # Errors
+    /// `CollectionNotFound`, `InvalidInput`; see [`ClientError::kind`].
+    pub async fn quantize(
+        &self,
+        name: &CollectionName,
+        vectors: &BTreeMap<VectorName, Quantization>,
+    ) -> Result<Written, ClientError> {
+        let request = v1::UpdateCollectionRequest {
+            name: name.as_str().to_owned(),
+            quantization: encode_quantizations(vectors),
+            request_id: new_request_id(),
+        };
+        let send = |channel, request| async move { client(channel).update(request).await };
+        let reply = self.call(Safety::Write, request, send).await?;
+        Ok(Written::at(reply.log_index))
     }
 
     /// Drops a collection, its points and its aliases.

@@ -137,6 +137,14 @@ impl Endpoints {
         }
     }
 
+    /// This member has too much to do: others are asked first for a while.
+    pub(crate) fn busy(&self, uri: &str) {
+        let mut state = self.state.lock();
+        if let Some(m) = state.members.iter_mut().find(|m| m.target.uri == uri) {
+            m.aside_until = Some(Instant::now() + SET_ASIDE);
+        }
+    }
+
     /// A member says who leads.
     pub(crate) fn hint(&self, api_address: &str) {
         if !self.transport.follow {

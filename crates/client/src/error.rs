@@ -53,6 +53,8 @@ pub enum ErrorKind {
     CatalogueFull,
     /// The node id was given to another data directory.
     NodeIdUsed,
+    /// A point that a search names as an example does not exist.
+    PointNotFound,
     /// No connection, or it broke.
     Unreachable,
     /// The reply means nothing to this version of the SDK.
@@ -86,6 +88,7 @@ impl From<v1::ErrorKind> for ErrorKind {
             Wire::ResponseTooLarge => Self::ResponseTooLarge,
             Wire::CatalogueFull => Self::CatalogueFull,
             Wire::NodeIdUsed => Self::NodeIdUsed,
+            Wire::PointNotFound => Self::PointNotFound,
             Wire::Internal | Wire::Unspecified => Self::Internal,
         }
     }
@@ -113,6 +116,7 @@ struct Inner {
     limit: Option<u64>,
     actual: Option<u64>,
     outcome_unknown: bool,
+    retry_after: Option<Duration>,
 }
 
 impl ClientError {
@@ -125,6 +129,7 @@ impl ClientError {
             limit: None,
             actual: None,
             outcome_unknown: false,
+            retry_after: None,
         }))
     }
 
@@ -163,6 +168,7 @@ impl ClientError {
             | ErrorKind::ResponseTooLarge
             | ErrorKind::CatalogueFull
             | ErrorKind::NodeIdUsed
+            | ErrorKind::PointNotFound
             | ErrorKind::BadReply
             | ErrorKind::Internal => false,
         }
@@ -190,6 +196,13 @@ impl ClientError {
     #[must_use]
     pub fn actual(&self) -> Option<u64> {
         self.0.actual
+    }
+
+    /// When asking again is likely to help, if an overloaded node said so. The client waits that long by itself before it
+    /// asks that node again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// The endpoint the error came from.
@@ -233,6 +246,7 @@ impl ClientError {
         error.0.leader = leader;
         error.0.limit = detail.limit;
         error.0.actual = detail.actual;
+        error.0.retry_after = detail.retry_after_ms.map(Duration::from_millis);
         error.with_outcome_unknown(detail.outcome_unknown)
     }
 

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use futures::stream::{self, Stream, TryStreamExt};
 use pando_model::{
-    CollectionName, Consistency, CountQuery, Payload, Point, PointId, RequestId, ScrollPage,
-    ScrollQuery, Selector, StoredPoint, WithVectors,
+    CollectionName, Consistency, CountQuery, Facet, FacetQuery, OrderedPage, OrderedScroll,
+    Payload, Point, PointId, RequestId, ScrollPage, ScrollQuery, Selector, StoredPoint,
+    WithVectors,
 };
 use pando_proto::v1::{self, points_client::PointsClient};
-use pando_proto::{GRPC_MESSAGE_BYTES_MAX, encode_request_id, encode_scroll};
+use pando_proto::{
+    GRPC_MESSAGE_BYTES_MAX, encode_facets, encode_ordered, encode_request_id, encode_scroll,
+};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -60,6 +63,22 @@ impl Pando {
     /// Inserts points, replacing those of the same id: at most 1,024 points and 1 MiB. [`Pando::upsert_all`]
     /// takes any number.
     ///
+    /// Sparse vectors go along with dense ones, or stand alone:
+    ///
+    /// ```no_run
+    /// # use pando_client::model::{CollectionName, CollectionSchema, Metric, Payload, Point, SparseVector, VectorName};
+    /// # use pando_client::Pando;
+    /// # async fn example(pando: Pando, notes: CollectionName) -> Result<(), Box<dyn std::error::Error>> {
+    /// let terms = VectorName::parse("terms")?;
+    /// let schema = CollectionSchema::single(2, Metric::Cosine).with_sparse(terms.clone());
+    /// pando.create_collection(&notes, schema).await?;
+    /// let weights = SparseVector::from_pairs([(17, 1.2), (3, 0.5)])?;
+    /// let point = Point::new(1, vec![0.9, 0.1], Payload::default()).with_sparse(terms, weights);
+    /// pando.upsert(&notes, vec![point]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `CollectionNotFound`, `InvalidInput`; see [`ClientError::kind`].
     pub async fn upsert(
@@ -67,6 +86,7 @@ impl Pando {
         collection: &CollectionName,
         points: Vec<Point>,
     ) -> Result<Written, ClientError> {
+        points.iter().try_for_each(Point::check_names)?;
         let request = v1::UpsertRequest {
             collection: collection.as_str().to_owned(),
             points: points.into_iter().map(Into::into).collect(),
@@ -230,6 +250,74 @@ impl Pando {
     ) -> Result<ScrollPage, ClientError> {
         let request = encode_scroll(collection, query, consistency);
         let send = |channel, request| async move { client(channel).scroll(request).await };
+        let reply = self.call(Safety::Read, request, send).await?;
+        Ok(reply.try_into()?)
+    }
+
+    /// One page of points in the order of a payload field. It may hold fewer than the limit although there are more: go
+    /// by [`OrderedPage::next`].
+    ///
+    /// ```no_run
+    /// # use pando_client::model::{CollectionName, OrderBy, OrderedScroll};
+    /// # use pando_client::{Consistency, Pando};
+    /// # async fn example(pando: Pando, papers: CollectionName) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut query = OrderedScroll::new(OrderBy::descending("year"), 100);
+    /// loop {
+    ///     let page = pando.scroll_ordered(&papers, query.clone(), Consistency::Local).await?;
+    ///     for point in &page.points {
+    ///         println!("{}", point.id);
+    ///     }
+    ///     query.after = page.next;
+    ///     if query.after.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `CollectionNotFound`, `InvalidInput`, `Overloaded`, `Timeout`; see [`ClientError::kind`].
+    pub async fn scroll_ordered(
+        &self,
+        collection: &CollectionName,
+        query: OrderedScroll,
+        consistency: Consistency,
+    ) -> Result<OrderedPage, ClientError> {
+        let request = encode_ordered(collection, query, consistency);
+        let send = |channel, request| async move { client(channel).scroll(request).await };
+        let reply = self.call(Safety::Read, request, send).await?;
+        Ok(reply.try_into()?)
+    }
+
+    /// How many points have each value of a payload field, the most frequent values first.
+    ///
+    /// ```no_run
+    /// # use pando_client::model::{CollectionName, FacetQuery};
+    /// # use pando_client::{Consistency, Pando};
+    /// # async fn example(pando: Pando, papers: CollectionName) -> Result<(), Box<dyn std::error::Error>> {
+    /// let query = FacetQuery {
+    ///     key: "author.name".to_owned(),
+    ///     filter: None,
+    ///     limit: 10,
+    /// };
+    /// for facet in pando.facets(&papers, query, Consistency::Local).await? {
+    ///     println!("{:?}: {}", facet.value, facet.count);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `CollectionNotFound`, `InvalidInput`, `Overloaded`, `Timeout`; see [`ClientError::kind`].
+    pub async fn facets(
+        &self,
+        collection: &CollectionName,
+        query: FacetQuery,
+        consistency: Consistency,
+    ) -> Result<Vec<Facet>, ClientError> {
+        let request = encode_facets(collection, query, consistency);
+        let send = |channel, request| async move { client(channel).facets(request).await };
         let reply = self.call(Safety::Read, request, send).await?;
         Ok(reply.try_into()?)
     }

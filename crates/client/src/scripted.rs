@@ -211,7 +211,12 @@ impl Points for Scripted {
             points: (from..5.min(from + 2)).map(point).collect(),
             next: (from + 2 < 5).then(|| id(from + 2)),
             log_index: 7,
+            ..v1::ScrollResponse::default()
         }))
+    }
+
+    async fn facets(&self, _: Request<v1::FacetsRequest>) -> Reply<v1::FacetsResponse> {
+        unused()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use pando_model::{
@@ -199,6 +199,21 @@ async fn an_election_is_waited_for() {
         .await
         .expect("the fourth attempt is answered");
     assert_eq!(server.received().len(), 4);
+}
+
+#[tokio::test]
+async fn an_overloaded_node_is_given_the_time_it_asks_for() {
+    let overloaded = ErrorDetail {
+        retry_after_ms: Some(300),
+        ..detail::new(v1::ErrorKind::Overloaded, "scripted")
+    };
+    let server = Scripted::start([Action::Refuse(overloaded)]).await;
+    let begun = Instant::now();
+    upsert(&client(&[&server]))
+        .await
+        .expect("the second attempt is answered");
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert_eq!(server.received().len(), 2);
 }
 
 #[tokio::test]

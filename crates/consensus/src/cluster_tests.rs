@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod elections;
+mod frail;
 mod harness;
 mod membership;
 mod policy;

@@ -26,9 +26,12 @@ pub(crate) struct Header {
     /// Keys that differ, and how many of them are listed.
     pub(crate) keys: u64,
     pub(crate) listed: u64,
-    /// Why the keys are not known, if so.
+    /// Why no key is known, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unknown: Option<String>,
+    /// Why there may be more keys that differ, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) incomplete: Option<String>,
 }
 
 /// A key that differs.
@@ -46,6 +49,9 @@ pub(crate) struct Line {
     /// Versions, where they are known.
     pub(crate) version_here: Option<String>,
     pub(crate) version_majority: Option<String>,
+    /// The row here cannot be read from storage: its digest is the one the tree names.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unreadable_here: bool,
 }
 
 /// One side of a difference.
@@ -54,6 +60,7 @@ pub(crate) struct Side {
     pub(crate) digest: Option<Digest>,
     pub(crate) id: Option<Vec<u8>>,
     pub(crate) version: Option<[u8; 16]>,
+    pub(crate) unreadable: bool,
 }
 
 impl Line {
@@ -73,6 +80,7 @@ impl Line {
             majority: digest(there),
             version_here: version(here),
             version_majority: version(there),
+            unreadable_here: here.unreadable,
         }
     }
 }
@@ -123,6 +131,7 @@ mod tests {
             digest: Some(Digest([1; 32])),
             id: Some(PointId::Num(7).to_bytes()),
             version: Some(Stamp::at(5).to_bytes()),
+            unreadable: false,
         };
         let key = Key::from_bytes([3; 16]);
         let line = Line::new("words", TreeId(2), key, &here, &Side::default());
@@ -136,6 +145,7 @@ mod tests {
             keys: 1,
             listed: 1,
             unknown: None,
+            incomplete: None,
         };
         let path = write(&dir.path().join("evidence"), &header, &[line]).unwrap();
         assert!(path.ends_with("evidence/divergence-9.jsonl"));
@@ -149,6 +159,9 @@ mod tests {
         assert_eq!(lines[1]["id"], "7");
         assert_eq!(lines[1]["here"], "01".repeat(32));
         assert!(lines[1]["majority"].is_null());
+        for absent in [&lines[0]["incomplete"], &lines[1]["unreadable_here"]] {
+            assert!(absent.is_null(), "said only where it is so");
+        }
         assert_eq!(lines[1]["version_here"], "5.0@0");
     }
 }

@@ -51,7 +51,7 @@ pub use log_store::{LogError, purged_index};
 pub use messages::Receipt;
 pub use node::{Components, Node};
 pub use options::{NodeOptions, OptionsError};
-pub use session::Repair;
+pub use session::{CatchUps, Repair};
 pub use status::{
     CatchUpCounters, MemberStatus, NodeState, NodeStatus, Role, ScrubStatus, SyncFigures,
     SyncStatus, TrustStatus, Verified, VerifyReport,

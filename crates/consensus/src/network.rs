@@ -216,6 +216,7 @@ impl RaftNetwork<TypeConfig> for Link {
             meta,
             view,
             why: self.book.why(),
+            turn,
         };
         let target = (self.target, &self.address);
         let offer = send_offer(&self.views, self.transport.as_ref(), target, offered);
@@ -224,7 +225,6 @@ impl RaftNetwork<TypeConfig> for Link {
             never = self.keep_alive(vote) => match never {},
             closed = &mut cancel => return Err(StreamingError::Closed(closed)),
         };
-        drop(turn);
         let error = match sent {
             Ok(vote) => {
                 self.offer_pause = self.pause;

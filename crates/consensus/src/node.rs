@@ -39,7 +39,7 @@ use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::options::NodeOptions;
 use crate::scrub::{ScrubFigures, Scrubber};
-use crate::session::{Incoming, Outgoing, Progress, Views};
+use crate::session::{CatchUps, Incoming, Outgoing, Progress, Views};
 use crate::state_machine::StateMachine;
 use crate::tidy;
 use crate::transport::{SyncPipe, Transport};
@@ -59,6 +59,8 @@ pub struct Components {
     pub transport: Arc<dyn Transport>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// What catching up has cost before: a repair, or nothing.
+    pub catch_ups: CatchUps,
 }
 
 /// A running node.
@@ -96,7 +98,7 @@ impl Node {
         log: Arc<dyn KvStore>,
         transport: Arc<dyn Transport>,
     ) -> Result<Arc<Self>, StartError> {
-        let clock = Arc::new(SystemClock);
+        let (clock, catch_ups) = (Arc::new(SystemClock), CatchUps::default());
         Self::start_with(
             options,
             Components {
@@ -104,6 +106,7 @@ impl Node {
                 log,
                 transport,
                 clock,
+                catch_ups,
             },
         )
         .await
@@ -124,6 +127,7 @@ impl Node {
             log,
             transport,
             clock,
+            catch_ups: CatchUps(progress),
         } = components;
         let (state, group, id) = (Arc::clone(&replica), options.group, options.id);
         let opening = tokio::task::spawn_blocking(move || {
@@ -133,7 +137,6 @@ impl Node {
             Ok::<_, StartError>((LogStore::open(log, group, id)?, trust))
         });
         let (log, trust) = opening.await.map_err(|error| core(error.to_string()))??;
-        let progress = Arc::new(Progress::default());
         let machine = StateMachine::new(Arc::clone(&replica), Arc::clone(&progress))?;
         let views = Views::new(clock.now_ms() << 20);
         let outgoing = Outgoing::new(options.syncs_outgoing_max, options.sync_bytes_per_second);

@@ -27,6 +27,11 @@ use crate::wire::{self, WireError};
 
 /// Bytes read in one step.
 const STEP_BYTES: u64 = 256 << 10;
+/// A small state is read once in a while, not around the clock: a pass takes so long at least.
+const PASS_MIN: Duration = Duration::from_secs(1);
+/// A step is followed by a pause so many times as long as it took, up to [`PASS_MIN`]: many small rows take a tenth of a
+/// core.
+const PAUSE_PER_STEP: u32 = 9;
 /// How often it is looked whether there is something to mend.
 const TICK: Duration = Duration::from_millis(50);
 /// Most rows asked for in one call.
@@ -109,6 +114,63 @@ struct Pass {
     cursor: ScrubCursor,
     /// At full speed, from the beginning to the end.
     hurried: bool,
+    begun: Instant,
+}
+
+/// What asking all members once has come to.
+#[derive(Default)]
+struct Round {
+    mended: u64,
+    /// Rows that no member gave, ..
+    vain: u64,
+    /// .. and the last of them.
+    last: Option<RowAddress>,
+}
+
+/// Which rows are asked for next, and when: all have their turn, also behind rows that nobody gives.
+struct Rounds {
+    /// The next round goes on behind this one.
+    after: Option<RowAddress>,
+    /// Rows asked for in vain since one was mended.
+    vain: u64,
+    retry: Duration,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self {
+            after: None,
+            vain: 0,
+            retry: RETRY_MIN,
+        }
+    }
+}
+
+impl Rounds {
+    /// Notes a round; returns the pause before the next, with so many rows damaged now.
+    fn note(&mut self, round: &Round, damaged: u64) -> Duration {
+        self.after = round.last;
+        if round.mended > 0 {
+            (self.vain, self.retry) = (0, RETRY_MIN);
+        }
+        self.vain += round.vain;
+        let nothing = round.mended + round.vain == 0;
+        // There are some that were not asked for since: it is their turn.
+        if self.vain < damaged && !nothing {
+            return Duration::ZERO;
+        }
+        self.vain = 0;
+        if round.mended == 0 {
+            self.retry = (self.retry * 2).min(RETRY_MAX);
+        }
+        self.retry
+    }
+}
+
+/// The pause after a step that read so many bytes, at a rate in bytes per second.
+fn pause(bytes: u64, rate: u64, took: Duration) -> Duration {
+    let by_rate = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1));
+    by_rate.max((took * PAUSE_PER_STEP).min(PASS_MIN))
 }
 
 impl Scrubber {
@@ -117,9 +179,10 @@ impl Scrubber {
         let mut pass = Pass {
             cursor: self.replica.scrub_from(anywhere(self.clock.now_ms())),
             hurried: false,
+            begun: Instant::now(),
         };
         let (mut step_at, mut mend_at) = (Instant::now(), Instant::now());
-        let mut retry = RETRY_MIN;
+        let mut rounds = Rounds::default();
         loop {
             let wake = step_at.min(Instant::now() + TICK);
             tokio::select! {
@@ -127,17 +190,9 @@ impl Scrubber {
                 () = stopping.cancelled() => return,
             }
             if self.replica.damage().rows > 0 && mend_at <= Instant::now() {
-                retry = if self.mend().await {
-                    RETRY_MIN
-                } else {
-                    (retry * 2).min(RETRY_MAX)
-                };
-                mend_at = Instant::now()
-                    + if self.is_filled_up() {
-                        Duration::ZERO
-                    } else {
-                        retry
-                    };
+                let round = self.mend(rounds.after).await;
+                let pause = rounds.note(&round, self.replica.damage().rows);
+                mend_at = Instant::now() + pause;
             }
             if step_at > Instant::now() || self.replica.is_installing() {
                 continue;
@@ -152,10 +207,6 @@ impl Scrubber {
         }
     }
 
-    fn is_filled_up(&self) -> bool {
-        self.replica.damage().rows >= ROWS_PER_CALL_MAX as u64
-    }
-
     /// One step, if one is due; returns when the next one is.
     async fn step(&self, pass: &mut Pass) -> Result<Duration, MendError> {
         if self.blocking(|replica| replica.follow_rebuild()).await? {
@@ -163,13 +214,14 @@ impl Scrubber {
             *pass = Pass {
                 cursor: ScrubCursor::default(),
                 hurried: true,
+                begun: Instant::now(),
             };
         }
         let rate = self.options.scrub_bytes_per_second;
         if rate == 0 && !pass.hurried {
             return Ok(TICK);
         }
-        let cursor = pass.cursor;
+        let (cursor, begun) = (pass.cursor, Instant::now());
         let step: ScrubStep = self
             .blocking(move |replica| replica.scrub_step(cursor, STEP_BYTES))
             .await?;
@@ -177,38 +229,42 @@ impl Scrubber {
         figures.rows.fetch_add(step.rows, Ordering::Relaxed);
         figures.bytes.fetch_add(step.bytes, Ordering::Relaxed);
         pass.cursor = step.cursor;
+        let share = self.replica.scrubbed_share(&step.cursor);
+        (figures.permille).store(permille(share), Ordering::Relaxed);
+        // Nothing is read where too much is damaged: others have to give it first.
+        let stands = step.rows == 0 && !step.wrapped;
+        let mut wait = if stands {
+            TICK
+        } else if pass.hurried {
+            Duration::ZERO
+        } else {
+            pause(step.bytes, rate, begun.elapsed())
+        };
         if step.wrapped {
             figures.passes.fetch_add(1, Ordering::Relaxed);
             (figures.last_pass_ms).store(self.clock.now_ms(), Ordering::Relaxed);
+            wait = wait.max(PASS_MIN.saturating_sub(pass.begun.elapsed()));
             pass.hurried = false;
+            pass.begun = Instant::now() + wait;
         }
-        let share = self.replica.scrubbed_share(&step.cursor);
-        (figures.permille).store(permille(share), Ordering::Relaxed);
-        if pass.hurried {
-            return Ok(Duration::ZERO);
-        }
-        // A small state is read once in a while, not around the clock.
-        let bytes = if step.wrapped { STEP_BYTES } else { step.bytes };
-        Ok(Duration::from_micros(
-            bytes.saturating_mul(1_000_000) / rate.max(1),
-        ))
+        Ok(wait)
     }
 
-    /// Asks the members, one after the other, for the damaged rows. Returns whether any was mended.
-    async fn mend(&self) -> bool {
-        match self.mend_round().await {
-            Ok(mended) => mended > 0,
+    /// Asks the members, one after the other, for damaged rows, the first behind an address.
+    async fn mend(&self, after: Option<RowAddress>) -> Round {
+        match self.mend_round(after).await {
+            Ok(round) => round,
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "damaged rows are not mended yet");
-                false
+                Round::default()
             }
         }
     }
 
-    async fn mend_round(&self) -> Result<u64, MendError> {
+    async fn mend_round(&self, after: Option<RowAddress>) -> Result<Round, MendError> {
         let mut mended = 0;
         let mut wanted = self
-            .blocking(|replica| replica.wanted_rows(ROWS_PER_CALL_MAX))
+            .blocking(move |replica| replica.wanted_rows(after, ROWS_PER_CALL_MAX))
             .await?;
         for (peer, address) in self.peers() {
             if wanted.is_empty() {
@@ -222,7 +278,7 @@ impl Scrubber {
                 }
             }
             wanted = self
-                .blocking(|replica| replica.wanted_rows(ROWS_PER_CALL_MAX))
+                .blocking(move |replica| replica.wanted_rows(after, ROWS_PER_CALL_MAX))
                 .await?;
         }
         if mended > 0 {
@@ -233,7 +289,11 @@ impl Scrubber {
             let rows = wanted.len();
             tracing::warn!(rows, "damaged rows that no member has given yet");
         }
-        Ok(mended)
+        Ok(Round {
+            mended,
+            vain: wanted.len() as u64,
+            last: wanted.last().map(|wanted| wanted.at),
+        })
     }
 
     /// The other members, the leader first: it has applied the most.
@@ -341,4 +401,39 @@ fn anywhere(now_ms: u64) -> f64 {
 )]
 fn permille(share: f64) -> u64 {
     (share.clamp(0.0, 1.0) * 1_000.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_damaged_rows_are_asked_for_before_any_is_again() {
+        let mut rounds = Rounds::default();
+        let row = |n: u8| Some(RowAddress::new(TreeId(2), Key::from_bytes([n; 16])));
+        let mut note = |mended, vain, n, damaged| {
+            let last = row(n);
+            let round = Round { mended, vain, last };
+            let pause = rounds.note(&round, damaged);
+            assert_eq!(rounds.after, last);
+            pause
+        };
+        for n in 0..3 {
+            assert_eq!(note(0, 256, n, 1_000), Duration::ZERO, "the next ones");
+        }
+        assert_eq!(note(0, 256, 3, 1_000), RETRY_MIN * 2, "all were asked for");
+        assert_eq!(note(0, 256, 4, 1_000), Duration::ZERO, "and again");
+        assert_eq!(note(200, 56, 5, 800), Duration::ZERO, "some were given");
+        assert_eq!(note(1, 255, 6, 255), RETRY_MIN, "the rest is nobody's");
+        // No round could be made at all.
+        assert_eq!(rounds.note(&Round::default(), 255), RETRY_MIN * 2);
+    }
+
+    #[test]
+    fn neither_the_disk_nor_a_core_is_kept_busy() {
+        let second = Duration::from_secs(1);
+        assert_eq!(pause(8 << 20, 8 << 20, Duration::ZERO), second);
+        assert_eq!(pause(1 << 10, 8 << 20, second / 100), second * 9 / 100);
+        assert_eq!(pause(1 << 10, 8 << 20, 60 * second), PASS_MIN);
+    }
 }

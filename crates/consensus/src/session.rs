@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use episode::{Appended, Away};
 pub(crate) use incoming::Incoming;
-pub(crate) use offer::{Offered, send_offer};
+pub(crate) use offer::{OfferError, Offered, send_offer};
 pub(crate) use outgoing::{Outgoing, RESERVED_MAX, Reserved};
+pub use progress::CatchUps;
 pub(crate) use progress::Progress;
 pub use repair::Repair;
 pub(crate) use serve::serve;
@@ -58,8 +59,10 @@ pub(crate) struct Accepted {
 enum Up {
     /// The first frame: which view, and what compression the follower takes.
     Open { token: u64, accepts: Compression },
-    /// All others.
+    /// All others but the last.
     Request(Request),
+    /// The follower has all it wanted; the last frame of a session that came to its end.
+    Done,
 }
 
 /// Leader to follower, on a sync stream.
@@ -77,6 +80,23 @@ pub(crate) fn open_frame(token: u64) -> bytes::Bytes {
     let accepts = Compression::default();
     let open = Up::Open { token, accepts };
     pando_sync::encode(&open, Compression::None).expect("a small frame")
+}
+
+/// The request every session begins with, for tests.
+#[cfg(test)]
+pub(crate) fn hello_frame() -> bytes::Bytes {
+    let hello = Request::Hello {
+        protocol: pando_sync::PROTOCOL_VERSION,
+        root: pando_merkle::Digest([0; 32]),
+        index: 0,
+    };
+    pando_sync::encode(&Up::Request(hello), Compression::None).expect("a small frame")
+}
+
+/// The frame that ends a session, for tests.
+#[cfg(test)]
+pub(crate) fn done_frame() -> bytes::Bytes {
+    pando_sync::encode(&Up::Done, Compression::None).expect("a small frame")
 }
 
 /// Whether a leader's frame is a refusal, for tests.

@@ -56,6 +56,8 @@ pub enum NodeState {
     Quarantined {
         /// Why.
         reason: String,
+        /// The session that repairs it, once there is one.
+        repair: Option<SyncStatus>,
     },
 }
 
@@ -226,7 +228,9 @@ pub struct TrustStatus {
     pub quarantined: bool,
     /// Members this node found to differ as leader, and comparisons without a majority, since it started.
     pub divergences: u64,
-    /// The last comparison this node made as leader.
+    /// The last comparison this node made as leader, whatever it came to.
+    pub compared: Option<Verified>,
+    /// The last of them at which a majority agreed.
     pub verified: Option<Verified>,
 }
 

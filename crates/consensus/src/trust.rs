@@ -63,13 +63,11 @@ pub(crate) struct Trust {
     quarantine: watch::Sender<Option<Arc<Quarantine>>>,
     /// Held while members are compared: one comparison at a time.
     pub(crate) comparing: tokio::sync::Mutex<()>,
-    /// The last check at which all members answered and were equal.
-    equal_at: AtomicU64,
     /// Members found to differ from a majority, and comparisons without a majority.
     divergences: AtomicU64,
-    /// Times the schedule found nothing written since.
-    skipped: AtomicU64,
-    last: Mutex<Option<Verified>>,
+    /// The last comparison, and the last that found a majority.
+    compared: Mutex<Option<Verified>>,
+    verified: Mutex<Option<Verified>>,
     /// Members a repair is under way for.
     repairing: Mutex<BTreeSet<NodeId>>,
     /// When the kept state of each check was last of use.
@@ -108,10 +106,9 @@ impl Trust {
             group,
             quarantine: watch::Sender::new(quarantine),
             comparing: tokio::sync::Mutex::default(),
-            equal_at: AtomicU64::new(0),
             divergences: AtomicU64::new(0),
-            skipped: AtomicU64::new(0),
-            last: Mutex::default(),
+            compared: Mutex::default(),
+            verified: Mutex::default(),
             repairing: Mutex::default(),
             used: Mutex::default(),
             successors: Mutex::default(),
@@ -152,47 +149,31 @@ impl Trust {
         Ok(())
     }
 
-    /// Notes what comparing all members came to; `all` if every one of them answered.
-    pub(crate) fn judged(&self, index: u64, verdict: &Verdict, all: bool, now_ms: u64) {
+    /// Notes what comparing all members came to. Nothing is verified where no majority agrees.
+    pub(crate) fn judged(&self, index: u64, verdict: &Verdict, now_ms: u64) {
         let found = match verdict {
             Verdict::Minority { nodes, .. } => nodes.len() as u64,
             Verdict::NoMajority { .. } => 1,
             Verdict::Equal { .. } | Verdict::Unknown { .. } => 0,
         };
         self.divergences.fetch_add(found, Ordering::Relaxed);
-        let equal = all && matches!(verdict, Verdict::Equal { .. });
-        self.equal_at
-            .store(if equal { index } else { 0 }, Ordering::Relaxed);
-        *self.last.lock() = Some(Verified {
+        let compared = Verified {
             index,
             at_ms: now_ms,
             verdict: verdict.clone(),
-        });
-    }
-
-    /// The log index at which all members were last found equal, if nothing else was found since.
-    pub(crate) fn equal_at(&self) -> Option<u64> {
-        Some(self.equal_at.load(Ordering::Relaxed)).filter(|index| *index > 0)
-    }
-
-    /// Whether the last entry is the check at which all members were equal: nothing was written since.
-    pub(crate) fn is_unchanged(&self, applied: u64) -> bool {
-        let unchanged = self.equal_at() == Some(applied);
-        self.skipped
-            .fetch_add(u64::from(unchanged), Ordering::Relaxed);
-        unchanged
-    }
-
-    #[cfg(test)]
-    pub(crate) fn rounds_skipped(&self) -> u64 {
-        self.skipped.load(Ordering::Relaxed)
+        };
+        if verdict.root().is_some() {
+            *self.verified.lock() = Some(compared.clone());
+        }
+        *self.compared.lock() = Some(compared);
     }
 
     pub(crate) fn status(&self) -> TrustStatus {
         TrustStatus {
             quarantined: self.is_quarantined(),
             divergences: self.divergences.load(Ordering::Relaxed),
-            verified: self.last.lock().clone(),
+            compared: self.compared.lock().clone(),
+            verified: self.verified.lock().clone(),
         }
     }
 
@@ -266,17 +247,26 @@ mod tests {
     }
 
     #[test]
-    fn only_what_all_agreed_on_counts_as_equal() {
+    fn only_what_a_majority_agreed_on_is_verified() {
         let trust = open(&Arc::new(MemoryStore::new()));
-        let equal = Verdict::Equal { root: [1; 32] };
-        trust.judged(3, &equal, true, 1);
-        assert_eq!(trust.equal_at(), Some(3));
-        trust.judged(4, &equal, false, 2);
-        assert_eq!(trust.equal_at(), None, "one did not answer");
-        trust.judged(5, &Verdict::NoMajority { roots: 2 }, true, 3);
-        let status = trust.status();
-        assert_eq!((status.divergences, trust.equal_at()), (1, None));
-        assert_eq!(status.verified.unwrap().index, 5);
+        let root = [1; 32];
+        let nodes = BTreeSet::from([3]);
+        let verdicts = [
+            (Verdict::Unknown { answered: 1 }, None),
+            (Verdict::Equal { root }, Some(2)),
+            (Verdict::NoMajority { roots: 2 }, Some(2)),
+            (Verdict::Minority { root, nodes }, Some(4)),
+            (Verdict::Unknown { answered: 0 }, Some(4)),
+        ];
+        for (index, (verdict, verified)) in (1..).zip(verdicts) {
+            trust.judged(index, &verdict, 10 * index);
+            let status = trust.status();
+            let compared = status.compared.expect("the last one");
+            assert_eq!((compared.index, compared.verdict), (index, verdict));
+            let found = status.verified.map(|found| (found.index, found.at_ms));
+            assert_eq!(found, verified.map(|index| (index, 10 * index)));
+        }
+        assert_eq!(trust.status().divergences, 2);
     }
 
     #[test]

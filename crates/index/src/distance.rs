@@ -3,6 +3,7 @@
 //! A score depends on the two vectors and the machine's kernel alone, not on where a row lies or who asks with it:
 //! equal vectors score equal, so ties are broken by id and results do not depend on history.
 
+mod poincare;
 mod simd;
 
 use std::sync::LazyLock;
@@ -20,6 +21,11 @@ pub(crate) fn score_rows(metric: Metric, query: &[f32], rows: &[f32], scores: &m
         Metric::Euclidean => {
             BEST.squared(query, rows, scores);
             scores.iter_mut().for_each(|score| *score = score.sqrt());
+        }
+        Metric::Manhattan => BEST.absolute(query, rows, scores),
+        Metric::Poincare => {
+            BEST.squared(query, rows, scores);
+            poincare::distances(query, rows, scores);
         }
     }
     if scores.iter().any(|score| !score.is_finite()) {
@@ -40,6 +46,9 @@ fn repair(metric: Metric, query: &[f32], rows: &[f32], scores: &mut [f32]) {
         let exact: f64 = match metric {
             Metric::Cosine | Metric::Dot => pairs.map(|(q, v)| q * v).sum(),
             Metric::Euclidean => pairs.map(|(q, v)| (q - v) * (q - v)).sum::<f64>().sqrt(),
+            Metric::Manhattan => pairs.map(|(q, v)| (q - v).abs()).sum(),
+            // Of vectors within the unit ball, where nothing overflows.
+            Metric::Poincare => continue,
         };
         let max = f64::from(f32::MAX);
         #[expect(
@@ -66,6 +75,10 @@ mod tests {
         assert_eq!(score(Metric::Dot, &[1.0, 2.0], &[3.0, -4.0]), -5.0);
         assert_eq!(score(Metric::Cosine, &[0.6, 0.8], &[0.0, 1.0]), 0.8);
         assert_eq!(score(Metric::Euclidean, &[1.0, 2.0], &[4.0, 6.0]), 5.0);
+        assert_eq!(score(Metric::Manhattan, &[1.0, 2.0], &[4.0, -6.0]), 11.0);
+        // From the centre it is ln((1 + r) / (1 - r)).
+        let ln3 = 3.0_f32.ln();
+        assert!((score(Metric::Poincare, &[0.0, 0.0], &[0.3, 0.4]) - ln3).abs() < 1e-6);
         // Products that underflow in every lane of every sum.
         let zero = score(Metric::Dot, &[-1e-30; 64], &[1e-30; 64]);
         assert!(zero == 0.0 && zero.is_sign_positive());
@@ -81,5 +94,6 @@ mod tests {
         let near = score(Metric::Euclidean, &[0.0, 0.0], &less);
         assert!(near < far && far < f32::MAX, "{near} {far}");
         assert_eq!(score(Metric::Euclidean, &[f32::MAX], &[f32::MIN]), f32::MAX);
+        assert_eq!(score(Metric::Manhattan, &[f32::MAX], &[f32::MIN]), f32::MAX);
     }
 }

@@ -4,13 +4,21 @@
 //! Chunks of rows are shared out to the rayon pool. Within a chunk, all queries of a batch go over a tile of rows
 //! while it is in the cache. Each part keeps its own best points; merging them gives the same result however the
 //! work was divided.
+//!
+//! Rows of a packed slab are unpacked tile by tile. What they have lost makes their scores uncertain by as much as a
+//! bound says; the few points that may be among the best for all that is known are scored from their vectors
+//! themselves in the end ([`Band`]). So hits and scores are those of the vectors, to the last bit.
 
-use pando_model::{EncodedPayload, Filter, Metric, PointId, SearchQuery};
+use pando_model::{EncodedPayload, Filter, Metric, PointId, SearchQuery, VectorName};
 use rayon::prelude::*;
 
+use crate::aligned::Aligned;
+use crate::band::Band;
 use crate::distance::score_rows;
-use crate::slab::{Aligned, Chunk, Slab};
-use crate::top::{Scored, Top};
+use crate::originals::{self, Originals, SearchError};
+use crate::slab::{self, Chunk, Slab};
+use crate::spread::{Spread, Spreader};
+use crate::top::Scored;
 
 /// Rows all queries go over before the next ones are fetched: well within a core's second-level cache.
 const TILE_BYTES: usize = 128 << 10;
@@ -29,7 +37,11 @@ const HITS_TOGETHER_MAX: usize = 16 << 10;
 pub(crate) struct Points<'a> {
     /// How vectors are compared.
     pub(crate) metric: Metric,
-    /// The vectors.
+    /// Which of their vectors.
+    pub(crate) name: &'a VectorName,
+    /// Where the vectors themselves are.
+    pub(crate) originals: &'a dyn Originals,
+    /// The vectors as they are kept.
     pub(crate) slab: &'a Slab,
     /// Ids by slot.
     pub(crate) ids: &'a [PointId],
@@ -38,13 +50,31 @@ pub(crate) struct Points<'a> {
 }
 
 /// The nearest points to each query, nearest first, equal scores by id. The queries are of the slab's dimension.
-pub(crate) fn search(points: Points<'_>, queries: &[&SearchQuery]) -> Vec<Vec<Scored>> {
+pub(crate) fn search(
+    points: Points<'_>,
+    queries: &[&SearchQuery],
+) -> Result<Vec<Vec<Scored>>, SearchError> {
     let kept = |query: &&SearchQuery| keep(query).min(points.ids.len());
     let most = queries.iter().map(kept).max().unwrap_or(0).max(1);
-    queries
-        .chunks((HITS_TOGETHER_MAX / most).max(1))
-        .flat_map(|together| search_together(points, together, most))
-        .collect()
+    let mut hits = Vec::with_capacity(queries.len());
+    for together in queries.chunks((HITS_TOGETHER_MAX / most).max(1)) {
+        let bands = search_together(points, together, most);
+        originals::check(points.originals)?;
+        for (band, query) in bands.into_iter().zip(together) {
+            hits.push(settle(points, query, band)?);
+        }
+    }
+    Ok(hits)
+}
+
+/// The hits of a query among what may belong to them.
+pub(crate) fn settle(
+    points: Points<'_>,
+    query: &SearchQuery,
+    band: Band,
+) -> Result<Vec<Scored>, SearchError> {
+    let top = band.settle(|id| originals::score(points, &query.vector, id))?;
+    Ok(top.into_hits(query.offset))
 }
 
 /// How many hits a query's top holds.
@@ -52,34 +82,45 @@ pub(crate) fn keep(query: &SearchQuery) -> usize {
     query.limit.saturating_add(query.offset)
 }
 
-fn search_together(points: Points<'_>, queries: &[&SearchQuery], most: usize) -> Vec<Vec<Scored>> {
+/// What may be among the hits of a query, before anything is known of it.
+pub(crate) fn empty(points: Points<'_>, query: &SearchQuery) -> Band {
+    Band::new(points.metric, keep(query), query.score_threshold)
+}
+
+fn search_together(points: Points<'_>, queries: &[&SearchQuery], most: usize) -> Vec<Band> {
     let batch = Batch::new(points, queries);
     let chunks = points.slab.chunks();
-    let scan = |mut tops: Vec<Top>, (first, chunk): &(usize, &Chunk)| {
-        batch.scan(*first, chunk, &mut tops);
-        tops
+    let scan = |mut part: Part, chunk: &(usize, &Chunk)| {
+        if points.originals.is_waited_for() {
+            batch.scan(*chunk, &mut part);
+        }
+        part
     };
     let rows = points.ids.len();
-    let tops = if rows * points.slab.dimension() * queries.len() < PARALLEL_MIN {
-        chunks.iter().fold(batch.tops(), scan)
-    } else {
-        let threads = rayon::current_num_threads();
-        let parts = (rows / (most * ROWS_PER_HIT)).clamp(threads, threads * PARTS_PER_THREAD);
-        chunks
-            .par_iter()
-            .with_min_len(chunks.len().div_ceil(parts))
-            .fold(|| batch.tops(), scan)
-            .reduce(
-                || batch.tops(),
-                |mut tops, others| {
-                    (tops.iter_mut().zip(others)).for_each(|(top, other)| top.merge(other));
-                    tops
-                },
-            )
-    };
-    (tops.into_iter().zip(queries))
-        .map(|(top, query)| top.into_hits(query.offset))
-        .collect()
+    if rows * points.slab.dimension() * queries.len() < PARALLEL_MIN {
+        return chunks.iter().fold(batch.part(), scan).bands;
+    }
+    let threads = rayon::current_num_threads();
+    let parts = (rows / (most * ROWS_PER_HIT)).clamp(threads, threads * PARTS_PER_THREAD);
+    chunks
+        .par_iter()
+        .with_min_len(chunks.len().div_ceil(parts))
+        .fold(|| batch.part(), scan)
+        .map(|part| part.bands)
+        .reduce(
+            || batch.bands(),
+            |mut bands, others| {
+                (bands.iter_mut().zip(others)).for_each(|(band, other)| band.merge(other));
+                bands
+            },
+        )
+}
+
+/// What one part of the scan has found, and room for its work.
+struct Part {
+    bands: Vec<Band>,
+    unpacked: Aligned,
+    scores: Vec<f32>,
 }
 
 /// Queries by the same vector name, made ready.
@@ -94,6 +135,7 @@ struct Batch<'a> {
 struct Prepared<'a> {
     query: &'a SearchQuery,
     vector: Aligned,
+    spreader: Spreader,
     /// Which of the batch's filters.
     filter: Option<usize>,
 }
@@ -104,6 +146,7 @@ impl<'a> Batch<'a> {
         let mut prepare = |query: &'a SearchQuery| Prepared {
             query,
             vector: Aligned::copy_of(&query.vector),
+            spreader: Spreader::new(points.metric, &query.vector),
             filter: query.filter.as_ref().map(|filter| {
                 let known = filters.iter().position(|known| *known == filter);
                 known.unwrap_or_else(|| {
@@ -122,79 +165,86 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn tops(&self) -> Vec<Top> {
-        let top = |prepared: &Prepared<'_>| {
-            let query = prepared.query;
-            Top::new(self.points.metric, keep(query), query.score_threshold)
-        };
-        self.queries.iter().map(top).collect()
+    fn bands(&self) -> Vec<Band> {
+        let queries = self.queries.iter();
+        queries.map(|it| empty(self.points, it.query)).collect()
     }
 
-    fn scan(&self, first: usize, chunk: &Chunk, tops: &mut [Top]) {
-        let dimension = self.points.slab.dimension();
-        let mut scores = Vec::new();
-        for (i, rows) in chunk
-            .values()
-            .chunks(self.tile_rows * dimension)
-            .enumerate()
-        {
-            // Past the last slot there is memory, but no point.
-            let row = i * self.tile_rows;
-            let left = self.points.ids.len().saturating_sub(first + row);
-            let count = (rows.len() / dimension).min(left);
+    fn part(&self) -> Part {
+        Part {
+            bands: self.bands(),
+            unpacked: Aligned::zeros(0),
+            scores: Vec::new(),
+        }
+    }
+
+    fn scan(&self, (first, chunk): (usize, &Chunk), part: &mut Part) {
+        let slab = self.points.slab;
+        // Past the last slot there is memory, but no point.
+        let left = self.points.ids.len().saturating_sub(first);
+        let rows = chunk.rows(slab.dimension()).min(left);
+        for row in (0..rows).step_by(self.tile_rows) {
+            let count = self.tile_rows.min(rows - row);
             let tile = Tile {
                 chunk,
                 row,
                 slot: first + row,
-                rows: &rows[..count * dimension],
+                rows: slab.tile((first, chunk), row, count, &mut part.unpacked),
                 count,
             };
             let mut verdicts = Verdicts::new(self, tile);
-            for (prepared, top) in self.queries.iter().zip(tops.iter_mut()) {
-                self.scan_tile(tile, prepared, top, &mut verdicts, &mut scores);
+            for (prepared, band) in self.queries.iter().zip(part.bands.iter_mut()) {
+                scan_tile(
+                    self.points,
+                    tile,
+                    prepared,
+                    band,
+                    &mut verdicts,
+                    &mut part.scores,
+                );
             }
         }
     }
+}
 
-    /// Filters cost more than distances, so a filter is asked only about points that would enter the top. While
-    /// the top takes anything that passes, that is every point: then the filter goes first and saves distances.
-    fn scan_tile(
-        &self,
-        tile: Tile<'_>,
-        prepared: &Prepared<'_>,
-        top: &mut Top,
-        verdicts: &mut Verdicts<'_>,
-        scores: &mut Vec<f32>,
-    ) {
-        let Points { metric, ids, .. } = self.points;
-        let vector = prepared.vector.as_slice();
-        let mut next = 0;
-        if let Some(filter) = prepared.filter
-            && prepared.query.score_threshold.is_none()
-        {
-            while next < tile.count && !top.is_full() {
-                if tile.has(next) && verdicts.passes(filter, next) {
-                    let mut score = [0.0];
-                    score_rows(metric, vector, tile.rows(next, 1), &mut score);
-                    top.push(score[0], ids[tile.slot + next]);
-                }
-                next += 1;
+/// Filters cost more than distances, so a filter is asked only about points that may be among the nearest. While that is
+/// whatever passes, the filter goes first and saves distances.
+fn scan_tile(
+    Points { metric, ids, .. }: Points<'_>,
+    tile: Tile<'_>,
+    prepared: &Prepared<'_>,
+    band: &mut Band,
+    verdicts: &mut Verdicts<'_>,
+    scores: &mut Vec<f32>,
+) {
+    let vector = prepared.vector.as_slice();
+    let mut next = 0;
+    if let Some(filter) = prepared.filter
+        && prepared.query.score_threshold.is_none()
+    {
+        while next < tile.count && !band.is_full() {
+            if tile.has(next) && verdicts.passes(filter, next) {
+                let mut score = [0.0];
+                score_rows(metric, vector, tile.rows(next, 1), &mut score);
+                band.push(tile.spread(prepared, next, score[0]), ids[tile.slot + next]);
             }
+            next += 1;
         }
-        scores.resize(tile.count - next, 0.0);
-        score_rows(metric, vector, tile.rows(next, scores.len()), scores);
-        for (i, score) in (next..).zip(scores.iter().copied()) {
-            if !top.may_enter(score) || !tile.has(i) {
-                continue;
-            }
-            let id = ids[tile.slot + i];
-            if top.would_enter(score, id)
-                && prepared
-                    .filter
-                    .is_none_or(|filter| verdicts.passes(filter, i))
-            {
-                top.push(score, id);
-            }
+    }
+    scores.resize(tile.count - next, 0.0);
+    score_rows(metric, vector, tile.rows(next, scores.len()), scores);
+    for (i, score) in (next..).zip(scores.iter().copied()) {
+        let spread = tile.spread(prepared, i, score);
+        if !band.may_enter(spread) || !tile.has(i) {
+            continue;
+        }
+        let id = ids[tile.slot + i];
+        if band.would_enter(spread, id)
+            && prepared
+                .filter
+                .is_none_or(|filter| verdicts.passes(filter, i))
+        {
+            band.push(spread, id);
         }
     }
 }
@@ -207,7 +257,7 @@ struct Tile<'a> {
     row: usize,
     /// Its slot.
     slot: usize,
-    rows: &'a [f32],
+    rows: slab::Tile<'a>,
     count: usize,
 }
 
@@ -217,8 +267,15 @@ impl<'a> Tile<'a> {
     }
 
     fn rows(&self, from: usize, count: usize) -> &'a [f32] {
-        let dimension = self.rows.len() / self.count.max(1);
-        &self.rows[from * dimension..][..count * dimension]
+        let dimension = self.rows.values.len() / self.count.max(1);
+        &self.rows.values[from * dimension..][..count * dimension]
+    }
+
+    fn spread(&self, prepared: &Prepared<'_>, i: usize, score: f32) -> Spread {
+        match self.rows.bounds {
+            None => Spread::exact(score),
+            Some(bounds) => prepared.spreader.spread(score, bounds[i]),
+        }
     }
 }
 

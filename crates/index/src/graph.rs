@@ -1,17 +1,24 @@
 //! What this crate asks of a graph library: one segment of fixed capacity, and how to open or load one.
 //!
 //! Nothing outside of [`diskann`] names the library. A segment knows rows, not points: a row number stands for one
-//! stored version of one vector, and is never used for another. Vectors are kept at half precision; whoever wants
-//! exact scores computes them from the originals.
+//! stored version of one vector, and is never used for another. Vectors are given at half precision and kept so or in
+//! less; whoever wants exact scores computes them from the originals.
 //!
-//! Segments only grow. Removing a row hides it, and its node goes on as a way to others; memory comes back when the
-//! segment is dropped, after its visible rows were moved into another one. Taking nodes out of a graph in place is
-//! what such libraries do worst: it costs as much as an insertion, and it is where they lose points.
+//! Within a segment, rows are only added. Removing a row hides it, and its node goes on as a way to others; memory comes
+//! back when a copy without it takes the segment's place, or when the visible rows were moved into another one. Taking
+//! nodes out of a graph in place is what such libraries do worst: it costs as much as an insertion, and it is where
+//! they lose points.
 
+mod coding;
 pub mod diskann;
 pub(crate) mod live;
+pub(crate) mod restore;
 mod segments;
 
+pub use coding::Coding;
+pub(crate) use coding::{CODINGS_FROM, kind_tag};
+pub use live::GraphWork;
+pub use restore::{Restored, WhenRestored};
 pub(crate) use segments::Sizes;
 
 use std::io::{Read, Write};
@@ -27,6 +34,8 @@ pub struct GraphParams {
     pub dimension: usize,
     /// How vectors are compared. Under cosine they are of length 1.
     pub metric: Metric,
+    /// How rows are kept.
+    pub coding: Coding,
     /// Most rows, hidden ones included.
     pub capacity: usize,
     /// Where every search begins: a vector amid those to come.
@@ -57,21 +66,21 @@ pub trait Graph: Send + Sync {
     /// The visible rows.
     fn rows(&self) -> Vec<u64>;
 
-    /// A visible row's vector, as it was inserted.
+    /// A visible row's vector, as it was inserted, or what may be inserted in its place.
     fn vector(&self, row: u64) -> Option<Box<[f16]>>;
 
-    /// Inserts a row that was never here before. It can be found when this has returned, and not earlier; after an
-    /// error it never will be. Insertions wait for each other.
+    /// Inserts a row that was never here before. It is found when this has returned, at the latest; after an error it is
+    /// not visible. Insertions wait for each other.
     ///
     /// # Errors
     /// When the segment is full, the vector does not fit, or the library fails.
     fn insert(&self, row: u64, vector: &[f16]) -> Result<(), GraphError>;
 
-    /// Hides a row; says whether it was visible. A search that begins afterwards does not return it.
+    /// Hides a row; says whether it was visible. A filtered search that begins afterwards does not return it.
     fn remove(&self, row: u64) -> bool;
 
-    /// The nearest rows, up to about `ef` of them in the order of the segment's own distances. With `accept`, only
-    /// rows it takes, and then also those that lie beyond the `ef` nearest.
+    /// The nearest rows, up to about `ef` of them, nearest first. With `accept`, only rows it takes, and then also those
+    /// that lie beyond the `ef` nearest; without, hidden rows may be among them: whoever asks looks each row up anyway.
     ///
     /// # Errors
     /// When the query does not fit or the library fails.
@@ -80,7 +89,14 @@ pub trait Graph: Send + Sync {
         query: &[f16],
         ef: usize,
         accept: Option<&Accept<'_>>,
-    ) -> Result<Vec<u64>, GraphError>;
+    ) -> Result<Vec<Found>, GraphError>;
+
+    /// A copy with room for `capacity` rows, of those visible when it began. Those removed meanwhile may be visible in it.
+    /// Insertions wait.
+    ///
+    /// # Errors
+    /// When there are more rows, or the library fails.
+    fn resized(&self, capacity: usize) -> Result<Arc<dyn Graph>, GraphError>;
 
     /// Bytes allocated.
     fn memory_bytes(&self) -> usize;
@@ -92,6 +108,24 @@ pub trait Graph: Send + Sync {
     fn save(&self, to: &mut dyn Write) -> Result<(), GraphError>;
 }
 
+/// A row that a search came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Found {
+    /// The row.
+    pub row: u64,
+    /// How far what is kept of it is from the query's half form, about: one less the product under cosine, the negative
+    /// product under dot, squared under euclidean.
+    pub distance: f32,
+}
+
+/// Whether there are graphs for a metric. The library compares by products and squares only.
+pub(crate) fn knows(metric: Metric) -> bool {
+    match metric {
+        Metric::Cosine | Metric::Dot | Metric::Euclidean => true,
+        Metric::Manhattan | Metric::Poincare => false,
+    }
+}
+
 /// Which rows a filtered search may return.
 pub type Accept<'a> = dyn Fn(u64) -> bool + Sync + 'a;
 
@@ -101,7 +135,7 @@ pub type VectorOf<'a> = dyn FnMut(u64) -> Option<Box<[f16]>> + 'a;
 /// A graph library.
 pub trait Library: Send + Sync {
     /// Bytes that a segment allocates for each row of its capacity.
-    fn row_bytes(&self, dimension: usize) -> usize;
+    fn row_bytes(&self, dimension: usize, coding: Coding) -> usize;
 
     /// An empty segment.
     ///

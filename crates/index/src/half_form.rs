@@ -10,7 +10,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 /// How vectors of one name are brought to half precision.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct HalfForm {
     scale: f32,
 }
@@ -36,14 +36,27 @@ impl HalfForm {
         Self { scale }
     }
 
+    /// The one with this scale, if that is one.
+    pub(crate) fn of_scale(scale: f32) -> Option<Self> {
+        (scale.is_normal() && scale > 0.0).then_some(Self { scale })
+    }
+
+    /// What vectors are multiplied by.
+    pub(crate) fn scale(self) -> f32 {
+        self.scale
+    }
+
     /// A vector's half form, if it has one.
     pub(crate) fn convert(self, vector: &[f32]) -> Option<Arc<[f16]>> {
+        self.pack(vector).map(Arc::from)
+    }
+
+    /// The same, for one owner.
+    pub(crate) fn pack(self, vector: &[f32]) -> Option<Box<[f16]>> {
         let scaled: Vec<f32> = vector.iter().map(|value| value * self.scale).collect();
-        let mut half = vec![f16::ZERO; scaled.len()];
+        let mut half = vec![f16::ZERO; scaled.len()].into_boxed_slice();
         half.convert_from_f32_slice(&scaled);
-        half.iter()
-            .all(|value| value.is_finite())
-            .then(|| half.into())
+        (half.iter().all(|value| value.is_finite())).then_some(half)
     }
 }
 

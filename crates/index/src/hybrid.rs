@@ -1,87 +1,98 @@
 //! A search by the graph: what it finds, and what it does not know yet, scored anew from the vectors themselves.
 //!
-//! Scores are those of the exact scan to the last bit; the graph decides only which points are looked at. A row
-//! that is no point's any more has no slot and drops out here.
+//! Scores are those of the exact scan to the last bit; the graph decides only which points are looked at. Where the slab
+//! is packed, those that may be among the hits are scored from their vectors themselves, as they are there. A row that
+//! is no point's any more has no slot and drops out here.
 
 use pando_model::SearchQuery;
 use rayon::prelude::*;
 
+use crate::band::Band;
 use crate::distance::score_rows;
 use crate::exact::{self, Points};
-use crate::plan::{self, Plan, Situation, Why};
+use crate::matching::Matching;
+use crate::plan::{Choice, Plan, Why};
+use crate::reach::Reach;
 use crate::rows::Rows;
-use crate::top::{Scored, Top};
+use crate::spread::Spreader;
 
-/// Points of whose payloads a filter's share is estimated.
-const SAMPLE: u64 = 1024;
+/// Where the graph leaves no more candidates than the hits and this share of them, their vectors are asked at once.
+const SPARE_SHARE: usize = 2;
 /// Slots scored by one job.
 const SLOTS_PER_JOB: usize = 2048;
 
-/// The share of points that pass the query's filter, from a sample; `None` if none of it does.
-pub(crate) fn share(points: Points<'_>, query: &SearchQuery) -> Option<f64> {
-    let Some(filter) = &query.filter else {
-        return Some(1.0);
-    };
-    let points_len = points.ids.len() as u64;
-    let sample = points_len.min(SAMPLE);
-    // Spread by multiplication: steps of equal length would see only every n-th of what is written in a pattern.
-    let slot = |i: u64| {
-        let spread = u128::from(i.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(points_len);
-        usize::try_from(spread >> 64).expect("below the number of points")
-    };
-    let passed = (0..sample)
-        .map(slot)
-        .filter(|slot| filter.matches(points.ids[*slot], &points.payloads[*slot]))
-        .count();
-    (passed > 0).then(|| passed as f64 / sample as f64)
-}
+/// What may be the hits of a query, all of them scored; they are settled by [`exact::settle`].
+pub(crate) type Found = (Band, Plan);
 
-/// The nearest points to a query, by the graph with a list of `ef`; or why that was not possible.
+/// What may be the nearest points to a query, by the graph with a list of `choice`; or why that was not possible.
+/// `matching` are the points that pass the query's filter, if it has one.
 pub(crate) fn search(
     points: Points<'_>,
     rows: &Rows,
     query: &SearchQuery,
-    situation: Situation,
-    ef: usize,
-) -> Result<(Vec<Scored>, Plan), Why> {
+    matching: Option<&Matching<'_>>,
+    choice: Choice,
+) -> Result<Found, Why> {
     let half = rows.form.convert(&query.vector).ok_or(Why::GraphFailed)?;
-    let passes = |slot: usize| {
-        let filter = query.filter.as_ref();
-        filter.is_none_or(|filter| filter.matches(points.ids[slot], &points.payloads[slot]))
-    };
+    let passes = |slot: usize| matching.is_none_or(|matching| matching.passes(slot));
     let accept = |row: u64| rows.slot(row).is_some_and(passes);
-    let filtered = query.filter.is_some();
     let keep = exact::keep(query);
-    let mut list = ef;
+    let reach = Reach::new(points.metric, rows.graph.params().coding, &half);
+    let mut list = choice.ef;
     loop {
-        let accept: Option<&crate::graph::Accept<'_>> = filtered.then_some(&accept);
+        let accept: Option<&crate::graph::Accept<'_>> = matching.is_some().then_some(&accept);
         let candidates = (rows.graph.search(&half, list, accept)).map_err(|_| Why::GraphFailed)?;
-        let slots = |rows_of: &[u64]| {
-            let mut slots: Vec<usize> = rows_of.iter().filter_map(|row| rows.slot(*row)).collect();
-            slots.sort_unstable();
-            slots.dedup();
-            slots
-        };
-        let (found, unindexed) = (slots(&candidates.found), slots(&candidates.unindexed));
+        let mut unindexed: Vec<usize> = (candidates.unindexed.iter())
+            .filter_map(|row| rows.slot(*row))
+            .collect();
+        unindexed.sort_unstable();
         // Under a filter twice as many: what just suffices may have been met by chance on the way to something else.
-        let enough = match filtered {
-            true => keep * 2,
-            false => keep.min(situation.points.saturating_sub(unindexed.len())),
+        let enough = match matching {
+            Some(matching) => (keep * 2).min(matching.candidates_len()),
+            None => keep.min(choice.points.saturating_sub(unindexed.len())),
         };
+        // A row that is just being indexed is in both, and no point may come twice.
+        let slot_of = |row| rows.slot(row);
+        let found = reach.slots(&candidates.found, slot_of, &unindexed, (keep, enough));
         if found.len() < enough {
-            list = plan::widen(list, situation).ok_or(Why::TooFewFound)?;
+            list = choice.widen(list).ok_or(Why::TooFewFound)?;
             continue;
         }
-        let top = score(points, query, &unindexed, &passes);
-        let top = top_of(points, query, &found, top, |_| true);
+        let mut band = score(points, query, &unindexed, &passes);
+        if points.slab.is_packed() && found.len() <= keep + keep / SPARE_SHARE {
+            // The graph has told more than packed rows would.
+            for slot in found {
+                band.push_unscored(points.ids[slot]);
+            }
+        } else {
+            band = band_of(points, query, &found, band, |_| true);
+        }
         let plan = Plan::Graph {
             ef: list,
             unindexed: unindexed.len(),
-            filtered,
-            widened: list > ef,
+            filtered: matching.is_some(),
+            matching: matching.and_then(Matching::exact_len),
+            widened: list > choice.ef,
         };
-        return Ok((top.into_hits(query.offset), plan));
+        return Ok((band, plan));
     }
+}
+
+/// What may be the nearest of the points that pass a filter, by looking at all of those that may.
+pub(crate) fn scan(
+    points: Points<'_>,
+    query: &SearchQuery,
+    matching: &Matching<'_>,
+    why: Why,
+) -> Found {
+    let slots = matching.candidates();
+    let band = score(points, query, &slots, &|slot| matching.passes(slot));
+    let plan = Plan::Matching {
+        points: slots.len(),
+        doubts: matching.doubts(),
+        why,
+    };
+    (band, plan)
 }
 
 /// The best of many slots, on all cores if they are worth it.
@@ -90,43 +101,41 @@ fn score(
     query: &SearchQuery,
     slots: &[usize],
     passes: &(impl Fn(usize) -> bool + Sync),
-) -> Top {
+) -> Band {
+    let empty = || exact::empty(points, query);
     if slots.len() <= SLOTS_PER_JOB {
-        return top_of(points, query, slots, empty(points, query), passes);
+        return band_of(points, query, slots, empty(), passes);
     }
     slots
         .par_chunks(SLOTS_PER_JOB)
-        .map(|part| top_of(points, query, part, empty(points, query), passes))
-        .reduce(
-            || empty(points, query),
-            |mut top, other| {
-                top.merge(other);
-                top
-            },
-        )
+        .filter(|_| points.originals.is_waited_for())
+        .map(|part| band_of(points, query, part, empty(), passes))
+        .reduce(empty, |mut band, other| {
+            band.merge(other);
+            band
+        })
 }
 
-fn empty(points: Points<'_>, query: &SearchQuery) -> Top {
-    Top::new(points.metric, exact::keep(query), query.score_threshold)
-}
-
-/// Adds to a top what of these slots passes and is near enough.
-fn top_of(
+/// Adds to a band what of these slots passes and may be near enough.
+fn band_of(
     points: Points<'_>,
     query: &SearchQuery,
     slots: &[usize],
-    mut top: Top,
+    mut band: Band,
     passes: impl Fn(usize) -> bool,
-) -> Top {
+) -> Band {
+    let spreader = Spreader::new(points.metric, &query.vector);
+    let mut scratch = Vec::new();
     for slot in slots.iter().copied() {
-        let Some(row) = points.slab.get(slot) else {
+        let Some((row, bound)) = points.slab.get(slot, &mut scratch) else {
             continue;
         };
         let mut score = [0.0];
         score_rows(points.metric, &query.vector, row, &mut score);
-        if top.would_enter(score[0], points.ids[slot]) && passes(slot) {
-            top.push(score[0], points.ids[slot]);
+        let spread = spreader.spread(score[0], bound);
+        if band.would_enter(spread, points.ids[slot]) && passes(slot) {
+            band.push(spread, points.ids[slot]);
         }
     }
-    top
+    band
 }

@@ -1,16 +1,22 @@
-//! How a search is answered: by a scan of everything, or by the graph.
+//! How a search is answered: by a scan of everything, of what passes the filter, or by the graph.
 //!
-//! The graph is worth it while it looks at fewer rows than there are. How many it looks at goes with the length of
-//! its list, and the list has to be longer the fewer points pass a filter: the nearest that pass must be on it.
-//! That share is estimated from a sample, and what the estimate gets wrong is noticed and made good afterwards.
+//! The graph is worth it while it looks at fewer rows than a scan. How many it looks at goes with the length of its
+//! list, and the list has to be longer the fewer points pass a filter: the nearest that pass must be on it. Payload
+//! indexes tell how many do, and which: where they are few, those are scanned and nothing else. What the indexes do
+//! not tell is estimated from a sample, and what the estimate gets wrong is noticed and made good afterwards.
 
 use std::fmt;
 
 use pando_model::SearchQuery;
 
+use crate::matching::Passing;
+
 /// What a graph search costs for each item of its list, in rows of a scan.
 const ROWS_PER_ITEM: usize = 24;
-/// The same where a filter is asked about every node that is met.
+/// The same where every node that is met is looked up in the payload indexes. An estimate between the other two, not
+/// measured yet; `examples/recall.rs` tells whether it fits.
+const ROWS_PER_INDEXED_ITEM: usize = 32;
+/// The same where a filter is asked about the payload of every node that is met.
 const ROWS_PER_FILTERED_ITEM: usize = 64;
 /// A longer list than this is a scan by other means.
 const EF_MAX: usize = pando_model::limits::EF_MAX as usize;
@@ -24,6 +30,15 @@ const LIST_PER_FILTERED_HIT: usize = 4;
 pub enum Plan {
     /// All points were looked at.
     Exact(Why),
+    /// All points that pass the filter were looked at, and few others.
+    Matching {
+        /// How many were looked at.
+        points: usize,
+        /// Those of them of which payload indexes did not tell whether they pass.
+        doubts: usize,
+        /// Why the graph was not asked.
+        why: Why,
+    },
     /// The graph was asked, and points not in it were looked at.
     Graph {
         /// Length of its list.
@@ -32,12 +47,23 @@ pub enum Plan {
         unindexed: usize,
         /// Whether it was told the filter.
         filtered: bool,
+        /// How many points pass the filter, if payload indexes tell.
+        matching: Option<usize>,
         /// Whether a shorter list had found too little.
         widened: bool,
     },
+    /// All points that share an index with a sparse query were looked at.
+    Inverted {
+        /// How many entries of the inverted index were added up.
+        postings: usize,
+        /// Whether there was a filter.
+        filtered: bool,
+        /// How many points pass it, if payload indexes tell.
+        matching: Option<usize>,
+    },
 }
 
-/// Why all points were looked at.
+/// Why the graph was not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// The query asked for it.
@@ -54,25 +80,68 @@ pub enum Why {
     TooFewFound,
     /// The graph could not take the query, or failed.
     GraphFailed,
+    /// There are no graphs for this metric.
+    Metric,
+}
+
+/// A number with a comma before every three digits.
+struct Grouped(usize);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n < 1000 => write!(f, "{n}"),
+            n => write!(f, "{},{:03}", Self(n / 1000), n % 1000),
+        }
+    }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        match *self {
             Self::Exact(why) => write!(f, "exact scan: {why}"),
+            Self::Matching {
+                points,
+                doubts: 0,
+                why,
+            } => write!(
+                f,
+                "exact scan of {} matching points: {why}",
+                Grouped(points)
+            ),
+            Self::Matching {
+                points,
+                doubts,
+                why,
+            } => write!(
+                f,
+                "exact scan of {} points, of which {} had to be asked whether they match: {why}",
+                Grouped(points),
+                Grouped(doubts)
+            ),
             Self::Graph {
                 ef,
                 unindexed,
                 filtered,
+                matching,
                 widened,
             } => {
-                f.write_str(if *filtered { "filtered graph" } else { "graph" })?;
+                f.write_str(if filtered { "filtered graph" } else { "graph" })?;
                 write!(f, ", ef {ef}")?;
-                f.write_str(if *widened { ", widened" } else { "" })?;
+                f.write_str(if widened { ", widened" } else { "" })?;
+                if let Some(matching) = matching {
+                    write!(f, ", {} points match", Grouped(matching))?;
+                }
                 match unindexed {
                     0 => Ok(()),
-                    n => write!(f, ", and {n} points not in it yet"),
+                    n => write!(f, ", and {} points not in it yet", Grouped(n)),
                 }
+            }
+            Self::Inverted {
+                postings, matching, ..
+            } => {
+                write!(f, "inverted index, {} postings", Grouped(postings))?;
+                matching.map_or(Ok(()), |n| write!(f, ", {} points match", Grouped(n)))
             }
         }
     }
@@ -88,6 +157,7 @@ impl fmt::Display for Why {
             Self::Backlog => "much is not in the graph yet",
             Self::TooFewFound => "the graph found too little",
             Self::GraphFailed => "the graph failed",
+            Self::Metric => "there are no graphs for this metric",
         })
     }
 }
@@ -101,16 +171,54 @@ pub(crate) struct Situation {
     pub(crate) unindexed: Option<usize>,
     /// List size if the query names none.
     pub(crate) ef: usize,
+    /// How many times longer a list is where the query does not say, for what the graph's rows do not tell.
+    pub(crate) oversampling: usize,
 }
 
-/// The length of the list to search the graph with, or why to scan. `share` tells which share of the points passes
-/// the query's filter.
+/// A search by the graph, and what it is weighed against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// The length of the list.
+    pub(crate) ef: usize,
+    /// Points with such a vector.
+    pub(crate) points: usize,
+    rows_per_item: usize,
+    /// Rows that a scan would look at.
+    scanned: usize,
+}
+
+impl Choice {
+    /// What it costs, in rows of a scan.
+    pub(crate) fn rows(&self) -> usize {
+        self.ef.saturating_mul(self.rows_per_item)
+    }
+
+    fn is_worth_it(&self) -> bool {
+        self.ef <= EF_MAX && self.rows() < self.scanned
+    }
+
+    /// The list for another try, if that is worth it.
+    pub(crate) fn widen(&self, list: usize) -> Option<usize> {
+        let wider = Self {
+            ef: list * 4,
+            ..*self
+        };
+        wider.is_worth_it().then_some(wider.ef)
+    }
+}
+
+/// How to search the graph, or why to scan. `passing` tells how many points pass the query's filter, if it has one.
 pub(crate) fn choose(
     query: &SearchQuery,
     situation: Situation,
-    share: impl FnOnce() -> Option<f64>,
-) -> Result<usize, Why> {
-    let Situation { points, ef, .. } = situation;
+    passing: impl FnOnce() -> Option<Passing>,
+) -> Result<Choice, Why> {
+    let Situation {
+        points,
+        ef,
+        oversampling,
+        ..
+    } = situation;
     if query.exact {
         return Err(Why::Requested);
     }
@@ -121,29 +229,41 @@ pub(crate) fn choose(
     let keep = query.limit.saturating_add(query.offset);
     let ef = match query.ef {
         Some(ef) => (ef as usize).max(keep),
-        None => ef.max(keep.saturating_mul(LIST_PER_HIT)),
+        None => ef
+            .max(keep.saturating_mul(LIST_PER_HIT))
+            .saturating_mul(oversampling),
     };
-    let within = |ef: usize, rows: usize| ef <= EF_MAX && ef.saturating_mul(rows) < points;
+    let unfiltered = Choice {
+        ef,
+        points,
+        rows_per_item: ROWS_PER_ITEM,
+        scanned: points,
+    };
     if query.filter.is_none() {
-        return within(ef, ROWS_PER_ITEM).then_some(ef).ok_or(Why::LongList);
+        return Some(unfiltered)
+            .filter(Choice::is_worth_it)
+            .ok_or(Why::LongList);
     }
-    let share = share().ok_or(Why::FewMatch)?;
-    let needed = keep.saturating_mul(LIST_PER_FILTERED_HIT) as f64 / share;
+    let passing = passing().ok_or(Why::FewMatch)?;
+    let needed = keep.saturating_mul(LIST_PER_FILTERED_HIT * oversampling) as f64 / passing.share;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "positive, and cut off where it is too large"
     )]
     let ef = ef.max(needed.ceil() as usize);
-    within(ef, ROWS_PER_FILTERED_ITEM)
-        .then_some(ef)
+    let filtered = Choice {
+        ef,
+        rows_per_item: match passing.doubts {
+            0 => ROWS_PER_INDEXED_ITEM,
+            _ => ROWS_PER_FILTERED_ITEM,
+        },
+        scanned: passing.candidates.min(points),
+        ..unfiltered
+    };
+    Some(filtered)
+        .filter(Choice::is_worth_it)
         .ok_or(Why::FewMatch)
-}
-
-/// The list for another try, if that is worth it.
-pub(crate) fn widen(ef: usize, situation: Situation) -> Option<usize> {
-    let wider = ef * 4;
-    (wider <= EF_MAX && wider * ROWS_PER_FILTERED_ITEM < situation.points).then_some(wider)
 }
 
 #[cfg(test)]
@@ -163,11 +283,13 @@ mod tests {
             points,
             unindexed,
             ef: 64,
+            oversampling: 1,
         }
     }
 
     fn unfiltered(query: &SearchQuery, situation: Situation) -> Result<usize, Why> {
-        choose(query, situation, || panic!("no filter, no estimate"))
+        let choice = choose(query, situation, || panic!("no filter, no estimate"));
+        choice.map(|choice| choice.ef)
     }
 
     #[test]
@@ -176,6 +298,13 @@ mod tests {
         assert_eq!(unfiltered(&query(10, None), many), Ok(64));
         assert_eq!(unfiltered(&query(100, None), many), Ok(200));
         assert_eq!(unfiltered(&query(10, Some(16)), many), Ok(16));
+        let coarse = Situation {
+            oversampling: 3,
+            ..many
+        };
+        assert_eq!(unfiltered(&query(10, None), coarse), Ok(192));
+        assert_eq!(unfiltered(&query(100, None), coarse), Ok(600));
+        assert_eq!(unfiltered(&query(10, Some(16)), coarse), Ok(16));
         assert_eq!(
             unfiltered(&query(10, Some(4)), many),
             Ok(10),
@@ -197,23 +326,52 @@ mod tests {
         assert_eq!(unfiltered(&exact, many), Err(Why::Requested));
     }
 
-    #[test]
-    fn the_fewer_pass_the_longer_the_list() {
-        let filtered = SearchQuery {
+    fn filtered(points: usize, passing: Option<Passing>) -> Result<Choice, Why> {
+        let query = SearchQuery {
             filter: Some(Filter::default()),
             ..query(10, None)
         };
-        let choose = |points, share| choose(&filtered, situation(points, Some(0)), || share);
-        assert_eq!(choose(100_000, Some(0.5)), Ok(80));
-        assert_eq!(choose(100_000, Some(0.1)), Ok(400));
-        assert_eq!(choose(100_000, Some(0.01)), Err(Why::FewMatch));
-        assert_eq!(choose(1_000_000, Some(0.01)), Ok(4000));
+        choose(&query, situation(points, Some(0)), || passing)
+    }
+
+    #[test]
+    fn the_fewer_pass_the_longer_the_list() {
+        let choose = |points, share| {
+            let passing = Passing {
+                share,
+                candidates: points,
+                doubts: points,
+            };
+            filtered(points, Some(passing)).map(|choice| choice.ef)
+        };
+        assert_eq!(choose(100_000, 0.5), Ok(80));
+        assert_eq!(choose(100_000, 0.1), Ok(400));
+        assert_eq!(choose(100_000, 0.01), Err(Why::FewMatch));
+        assert_eq!(choose(1_000_000, 0.01), Ok(4000));
         assert_eq!(
-            choose(1_000_000_000, Some(0.001)),
+            choose(1_000_000_000, 0.001),
             Err(Why::FewMatch),
             "no endless lists"
         );
-        assert_eq!(choose(1_000_000_000, None), Err(Why::FewMatch));
+        assert_eq!(filtered(1_000_000_000, None), Err(Why::FewMatch));
+    }
+
+    #[test]
+    fn what_passes_is_scanned_if_that_is_less_work_than_the_graph() {
+        let choose = |points: usize, candidates: usize| {
+            let passing = Passing {
+                share: candidates as f64 / points as f64,
+                candidates,
+                doubts: 0,
+            };
+            filtered(points, Some(passing))
+        };
+        assert_eq!(choose(100_000, 1000), Err(Why::FewMatch));
+        assert_eq!(choose(1_000_000, 10_000), Err(Why::FewMatch));
+        let half = choose(100_000, 50_000).expect("worth it");
+        assert_eq!(half.ef, 80);
+        assert_eq!(half.widen(80), Some(320));
+        assert_eq!(half.widen(3200), None, "longer than the scan");
     }
 
     #[test]
@@ -222,15 +380,39 @@ mod tests {
             ef: 64,
             unindexed: 3,
             filtered: true,
+            matching: Some(1_234_567),
             widened: false,
         };
         assert_eq!(
             plan.to_string(),
-            "filtered graph, ef 64, and 3 points not in it yet"
+            "filtered graph, ef 64, 1,234,567 points match, and 3 points not in it yet"
         );
         assert_eq!(
             Plan::Exact(Why::FewPoints).to_string(),
             "exact scan: few points"
+        );
+        let matching = |doubts| Plan::Matching {
+            points: 1156,
+            doubts,
+            why: Why::FewMatch,
+        };
+        assert_eq!(
+            matching(0).to_string(),
+            "exact scan of 1,156 matching points: few points pass the filter"
+        );
+        let inverted = |matching| Plan::Inverted {
+            postings: 4321,
+            filtered: true,
+            matching,
+        };
+        assert_eq!(inverted(None).to_string(), "inverted index, 4,321 postings");
+        assert_eq!(
+            inverted(Some(17)).to_string(),
+            "inverted index, 4,321 postings, 17 points match"
+        );
+        assert_eq!(
+            matching(20).to_string(),
+            "exact scan of 1,156 points, of which 20 had to be asked whether they match: few points pass the filter"
         );
     }
 }

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::checkpoint::Fingerprint;
+use crate::graph::Coding;
 use crate::graph::live::LiveGraph;
 use crate::half_form::HalfForm;
 
@@ -19,6 +21,8 @@ pub(crate) struct Rows {
     of_slots: Vec<u64>,
     slots: HashMap<u64, u32, BuildHasherDefault<RowHasher>>,
     next: u64,
+    /// Rows of the checkpoint this began with that no vector has taken yet, until all vectors are there.
+    known: Option<HashMap<Fingerprint, u64>>,
 }
 
 impl Rows {
@@ -29,7 +33,43 @@ impl Rows {
             of_slots: Vec::new(),
             slots: HashMap::default(),
             next: 0,
+            known: None,
         }
+    }
+
+    /// Begins with the rows of a checkpoint, whose numbers end before `end`.
+    pub(crate) fn restored(
+        graph: LiveGraph,
+        form: HalfForm,
+        known: HashMap<Fingerprint, u64>,
+        end: u64,
+    ) -> Self {
+        Self {
+            next: end,
+            known: Some(known),
+            ..Self::new(graph, form)
+        }
+    }
+
+    /// Whether vectors may still take rows of a checkpoint.
+    pub(crate) fn is_restoring(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// All vectors are there that are to take rows of the checkpoint.
+    pub(crate) fn forget_checkpoint(&mut self) {
+        self.known = None;
+    }
+
+    /// Numbers of rows to come begin here.
+    pub(crate) fn end(&self) -> u64 {
+        self.next
+    }
+
+    /// Every slot that has a vector, and its row.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let slots = self.of_slots.iter().copied().enumerate();
+        slots.filter(|(_, row)| *row != NONE)
     }
 
     /// The slot that holds this row now.
@@ -37,13 +77,43 @@ impl Rows {
         self.slots.get(&row).map(|slot| *slot as usize)
     }
 
-    /// A slot has a new vector.
-    pub(crate) fn put(&mut self, slot: usize, vector: &[f32]) {
+    /// A slot has a new vector. Says whether the checkpoint that this began with has a row for it.
+    pub(crate) fn put(
+        &mut self,
+        slot: usize,
+        vector: &[f32],
+        fingerprint: Option<Fingerprint>,
+    ) -> bool {
         self.forget(slot);
-        let row = self.next;
-        self.next += 1;
+        let known = fingerprint.and_then(|it| self.known.as_mut()?.remove(&it));
+        // A row is one vector's, whatever the checkpoint says.
+        let known = known.filter(|row| !self.slots.contains_key(row));
+        let row = known.unwrap_or(self.next);
+        self.next += u64::from(known.is_none());
         self.place(slot, row);
         self.graph.insert(row, self.form.convert(vector));
+        known.is_some()
+    }
+
+    /// How many slots have a vector.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The row of a slot, if it has a vector.
+    pub(crate) fn row(&self, slot: usize) -> Option<u64> {
+        self.of_slots.get(slot).copied().filter(|row| *row != NONE)
+    }
+
+    /// Whether the row of a slot is of this vector's half form, as far as can be told.
+    pub(crate) fn has(&self, slot: usize, vector: &[f32]) -> bool {
+        let row = self.row(slot);
+        // Signs tell nothing apart that is kept alike beside the graph.
+        if self.graph.params().coding == Coding::Signs {
+            return row.is_some();
+        }
+        let half = self.form.convert(vector);
+        row.is_some_and(|row| self.graph.is_of(row, half.as_deref()))
     }
 
     /// A slot has no vector any more.
@@ -92,9 +162,9 @@ impl Rows {
     }
 }
 
-/// Rows are consecutive numbers that nobody chooses: multiplying spreads them well enough.
+/// Rows and slots are consecutive numbers that nobody chooses: multiplying spreads them well enough.
 #[derive(Default)]
-struct RowHasher(u64);
+pub(crate) struct RowHasher(u64);
 
 impl Hasher for RowHasher {
     fn finish(&self) -> u64 {

@@ -10,7 +10,7 @@ use pando_model::{Metric, PointId};
 pub struct Scored {
     /// The point.
     pub id: PointId,
-    /// Similarity (cosine, dot) or distance (euclidean); always finite.
+    /// Similarity (cosine, dot) or distance (the others); always finite.
     pub score: f32,
 }
 
@@ -75,6 +75,11 @@ impl Top {
 
     fn rank(&self, score: f32) -> f32 {
         if self.higher_is_nearer { score } else { -score }
+    }
+
+    /// How many are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
     }
 
     /// Whether a further point must push another one out.

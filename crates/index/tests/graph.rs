@@ -17,3 +17,12 @@ mod stress;
 
 #[path = "graph/faults.rs"]
 mod faults;
+
+#[path = "graph/checkpoints.rs"]
+mod checkpoints;
+
+#[path = "graph/packed.rs"]
+mod packed;
+
+#[path = "graph/quantize.rs"]
+mod quantize;

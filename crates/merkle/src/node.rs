@@ -65,7 +65,7 @@ impl Default for Body {
 
 impl Node {
     /// The node that holds exactly `entries` (in key order) at `depth`.
-    fn build(entries: &[Entry], depth: u8, removed_index: u64) -> Self {
+    pub(crate) fn build(entries: &[Entry], depth: u8, removed_index: u64) -> Self {
         let newest = entries
             .iter()
             .map(|(_, leaf)| leaf.index)
@@ -82,6 +82,10 @@ impl Node {
 
     pub(crate) fn body(&self) -> &Body {
         &self.body
+    }
+
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -180,6 +184,46 @@ impl Node {
             node.body = Body::Bucket(gather(children));
         }
         Some(old)
+    }
+
+    /// Puts a leaf into a bucket or takes it out; digest and hints but the size are left to [`Self::settle`].
+    pub(crate) fn change_bucket(&mut self, key: Key, to: Option<Leaf>) {
+        let Body::Bucket(entries) = &mut self.body else {
+            return;
+        };
+        let old = match to {
+            Some(leaf) => insert_sorted(entries, key, leaf),
+            None => remove_sorted(entries, &key),
+        };
+        self.bytes += to.map_or(0, |leaf| u64::from(leaf.bytes));
+        self.bytes -= old.map_or(0, |old| u64::from(old.bytes));
+    }
+
+    /// Changes a child; digest and hints but the size are left to [`Self::settle`].
+    pub(crate) fn change_child(
+        &mut self,
+        slot: usize,
+        change: impl FnOnce(&mut Option<Arc<Self>>),
+    ) {
+        let Body::Inner { count, children } = &mut self.body else {
+            return;
+        };
+        let child = &mut children[slot];
+        let size = |child: &Option<Arc<Self>>| {
+            (child.as_ref()).map_or((0, 0), |child| (child.count(), child.bytes))
+        };
+        let before = size(child);
+        change(child);
+        let after = size(child);
+        *count = *count + after.0 - before.0;
+        self.bytes = self.bytes + after.1 - before.1;
+    }
+
+    /// After changes: the digest of what is here now, and the highest indexes of what was written and removed.
+    pub(crate) fn settle(&mut self, digest: Digest, written: Option<u64>, removed: Option<u64>) {
+        self.digest = OnceLock::from(digest);
+        self.max_index = self.max_index.max(written.max(removed).unwrap_or(0));
+        self.removed_index = self.removed_index.max(removed.unwrap_or(0));
     }
 
     #[cfg(test)]

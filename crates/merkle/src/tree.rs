@@ -163,6 +163,20 @@ impl Tree {
         Since::new(&self.root, prefix, index)
     }
 
+    pub(crate) fn top(&self) -> &Node {
+        &self.root
+    }
+
+    pub(crate) fn top_mut(&mut self) -> &mut Arc<Node> {
+        &mut self.root
+    }
+
+    /// A tree whose last leaf was removed at this log index.
+    pub(crate) fn emptied(index: u64) -> Self {
+        let root = Arc::new(Node::build(&[], 0, index));
+        Self { root }
+    }
+
     pub(crate) fn subtree(&self) -> Subtree<'_> {
         Subtree::whole(&self.root)
     }

@@ -1,5 +1,7 @@
 //! Commands: what one Raft entry asks every replica to do.
 
+mod form;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -12,17 +14,21 @@ use crate::limits::{POINTS_PER_WRITE_MAX, WRITE_BYTES_MAX};
 use crate::name::{CollectionName, VectorName};
 use crate::payload::Payload;
 use crate::point_id::PointId;
+use crate::quantization::Quantization;
 use crate::row::TreeId;
 use crate::schema::CollectionSchema;
+use crate::sparse::SparseVector;
 use crate::stamp::Stamp;
 
 /// A point as it is written.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// Its id; an existing point of this id is replaced whole.
     pub id: PointId,
     /// Its vectors by name.
     pub vectors: BTreeMap<VectorName, Vec<f32>>,
+    /// Its sparse vectors by name; no name is in both.
+    pub sparse_vectors: BTreeMap<VectorName, SparseVector>,
     /// Its payload.
     pub payload: Payload,
 }
@@ -34,9 +40,44 @@ impl Point {
         Self {
             id: id.into(),
             vectors: BTreeMap::from([(VectorName::default(), vector)]),
+            sparse_vectors: BTreeMap::new(),
             payload,
         }
     }
+
+    /// The same point with a sparse vector more.
+    #[must_use]
+    pub fn with_sparse(mut self, name: VectorName, vector: SparseVector) -> Self {
+        self.sparse_vectors.insert(name, vector);
+        self
+    }
+
+    /// Refuses one name for a dense and a sparse vector: on the wire there is one map of vectors.
+    pub fn check_names(&self) -> Result<(), InvalidInput> {
+        let mut names = self.sparse_vectors.keys();
+        match names.find(|name| self.vectors.contains_key(*name)) {
+            Some(name) => Err(InvalidInput::NameTwice {
+                vector: name.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes of its vectors.
+    #[must_use]
+    pub fn vector_bytes(&self) -> usize {
+        vector_bytes(&self.vectors, &self.sparse_vectors)
+    }
+}
+
+/// Bytes of a point's vectors.
+pub(crate) fn vector_bytes(
+    dense: &BTreeMap<VectorName, Vec<f32>>,
+    sparse: &BTreeMap<VectorName, SparseVector>,
+) -> usize {
+    let dense = dense.values().map(|v| size_of_val(v.as_slice()));
+    let sparse = sparse.values().map(SparseVector::bytes);
+    dense.sum::<usize>() + sparse.sum::<usize>()
 }
 
 /// Which points a write is about.
@@ -69,8 +110,8 @@ impl Selector {
 }
 
 /// One write. Collections are named by tree, resolved when the write was proposed: a collection dropped and
-/// created anew in between has another tree, and the write is refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// created anew in between has another tree, and the write is refused. How it is stored and sent, `form` says.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Creates an empty collection.
     CreateCollection {
@@ -139,6 +180,13 @@ pub enum Command {
     },
     /// Makes every replica record its root at this index.
     ConsistencyCheck,
+    /// Changes how the index keeps vectors of a collection.
+    Quantize {
+        /// The collection's tree.
+        tree: TreeId,
+        /// How, by vector. Those not named stay as they are.
+        vectors: BTreeMap<VectorName, Quantization>,
+    },
 }
 
 /// A command as it goes into the log: everything apply needs, so that apply needs no clock and no randomness.
@@ -192,7 +240,11 @@ impl Command {
                 payload.validate()
             }
             Self::ClearPayload { selector, .. } => check_selector(selector),
-            Self::DropCollection { .. }
+            Self::Quantize { vectors, .. } if vectors.is_empty() => Err(InvalidInput::Empty {
+                what: "vectors".into(),
+            }),
+            Self::Quantize { .. }
+            | Self::DropCollection { .. }
             | Self::SetAlias { .. }
             | Self::DropAlias { .. }
             | Self::RegisterNode { .. }
@@ -209,13 +261,10 @@ fn check_points(points: &[Point]) -> Result<(), InvalidInput> {
         if !ids.insert(point.id) {
             return Err(InvalidInput::DuplicateId { id: point.id });
         }
+        point.check_names()?;
         point.payload.validate()?;
         bytes += point.payload.encode().as_bytes().len();
-        bytes += point
-            .vectors
-            .values()
-            .map(|v| v.len() * size_of::<f32>())
-            .sum::<usize>();
+        bytes += point.vector_bytes();
     }
     if bytes > WRITE_BYTES_MAX {
         return Err(InvalidInput::WriteTooLarge {
@@ -259,11 +308,34 @@ mod tests {
             upsert(wide),
             Err(InvalidInput::WriteTooLarge { .. })
         ));
+        let terms = VectorName::parse("terms").expect("name");
+        let entries = SparseVector::from_pairs((1..=16_000).map(|i| (i, 1.0))).expect("fine");
+        let sparse = |id| point(id, 1).with_sparse(terms.clone(), entries.clone());
+        assert!(upsert((0..8).map(sparse).collect()).is_ok());
+        assert!(matches!(
+            upsert((0..9).map(sparse).collect()),
+            Err(InvalidInput::WriteTooLarge { .. })
+        ));
         let none = Command::Delete {
             tree: TreeId(1),
             selector: Selector::Ids(BTreeSet::new()),
         };
         assert!(none.validate().is_err());
+    }
+
+    #[test]
+    fn one_name_is_not_dense_and_sparse() {
+        let sparse = SparseVector::new(vec![1], vec![1.0]).expect("fine");
+        let point = Point::new(1, vec![1.0], Payload::default());
+        let twice = point
+            .clone()
+            .with_sparse(VectorName::default(), sparse.clone());
+        let other = point.with_sparse(VectorName::parse("terms").expect("name"), sparse);
+        assert!(matches!(
+            check_points(&[twice]),
+            Err(InvalidInput::NameTwice { .. })
+        ));
+        assert_eq!(check_points(&[other]), Ok(()));
     }
 
     #[test]

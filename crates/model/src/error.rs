@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::name::{CollectionName, VectorName};
 use crate::point_id::PointId;
+use crate::sparse::SparseError;
 
 /// Input refused before anything is done with it.
 #[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
@@ -150,6 +151,53 @@ pub enum InvalidInput {
         /// What is wrong and what is expected.
         reason: String,
     },
+    /// An example that lacks the vector that is searched by.
+    #[error("point {id} has no vector {vector}: search by another one, or leave the point out")]
+    ExampleWithoutVector {
+        /// Which point.
+        id: PointId,
+        /// Which vector.
+        vector: VectorName,
+    },
+    /// A vector that is no point of the unit ball.
+    #[error(
+        "vector {vector} has a norm of 1 or more, and poincare needs one below 1: scale the vectors down"
+    )]
+    OutsideBall {
+        /// Which vector.
+        vector: VectorName,
+    },
+    /// Indices and values that are no sparse vector.
+    #[error(transparent)]
+    Sparse(#[from] SparseError),
+    /// Numbers for every dimension, where the collection has a sparse vector.
+    #[error("vector {vector} is sparse: give indices and values, not a value for every dimension")]
+    IsSparse {
+        /// Which vector.
+        vector: VectorName,
+    },
+    /// Indices and values, where the collection has a dense vector.
+    #[error("vector {vector} is dense: give all of its {dimension} values, not indices and values")]
+    IsDense {
+        /// Which vector.
+        vector: VectorName,
+        /// How many values it has.
+        dimension: u32,
+    },
+    /// One name for a dense and a sparse vector.
+    #[error("vector {vector} cannot be both dense and sparse: give one of the two another name")]
+    NameTwice {
+        /// The name.
+        vector: VectorName,
+    },
+    /// Examples that make no sparse query.
+    #[error(
+        "vector {vector} is sparse, and vectors like that are not averaged: search by one id, or by indices and values"
+    )]
+    SparseExamples {
+        /// Which vector.
+        vector: VectorName,
+    },
 }
 
 /// A write refused when it was applied; every replica refuses it alike and nothing changes.
@@ -210,6 +258,15 @@ pub enum ReadError {
     /// The request does not fit the collection.
     #[error(transparent)]
     Invalid(#[from] InvalidInput),
+    /// A point that is given as an example is not there.
+    #[error("there is no point {id}: give ids of points that exist")]
+    PointNotFound {
+        /// Its id.
+        id: PointId,
+    },
+    /// Whoever asked does not wait any more.
+    #[error("not finished in time; allow more time, or ask for less at once")]
+    OutOfTime,
     /// The replica could not read its own storage.
     #[error("storage failed: {detail}")]
     Storage {

@@ -10,7 +10,9 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
 pub const NESTING_MAX: usize = 16;
 /// Most dimensions of one vector.
 pub const DIMENSION_MAX: usize = 16_384;
-/// Most vectors (names) of one collection.
+/// Most entries (an index and its value) of one sparse vector.
+pub const SPARSE_ENTRIES_MAX: usize = 16_384;
+/// Most vectors (names) of one collection, dense and sparse together.
 pub const VECTORS_PER_COLLECTION_MAX: usize = 16;
 /// Longest collection, alias or vector name, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
@@ -20,6 +22,16 @@ pub const COLLECTIONS_MAX: usize = 1_024;
 pub const RESULTS_MAX: usize = 10_000;
 /// Longest list a search may have the graph searched with.
 pub const EF_MAX: u32 = 10_000;
+/// Most examples of one search, positive and negative together.
+pub const EXAMPLES_MAX: usize = 256;
+/// Most groups of one search.
+pub const GROUPS_MAX: usize = 1_000;
+/// Most hits in one group.
+pub const GROUP_SIZE_MAX: usize = 100;
+/// Most values of one facet request.
+pub const FACETS_MAX: usize = 10_000;
+/// Most searches that one hybrid query fuses.
+pub const HYBRID_QUERIES_MAX: usize = 16;
 /// Most queries in one batch search.
 pub const QUERIES_PER_BATCH_MAX: usize = 256;
 /// Most conditions in one filter, nested ones included.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::command::vector_bytes;
+use crate::definition::Definition;
 use crate::error::InvalidInput;
+use crate::examples::Examples;
 use crate::filter::Filter;
 use crate::limits::{EF_MAX, RESULTS_MAX};
 use crate::name::VectorName;
 use crate::payload::Payload;
 use crate::point_id::PointId;
-use crate::schema::Definition;
+use crate::sparse::SparseVector;
 use crate::stamp::Stamp;
 
 /// What a read must have seen.
@@ -33,13 +36,17 @@ pub enum WithVectors {
     All,
 }
 
-/// The nearest points to one vector.
+/// The nearest points to one vector, given as it is or by examples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchQuery {
     /// Which of the collection's vectors.
     pub vector_name: VectorName,
-    /// The query vector.
+    /// The query vector; empty if there are examples, or if it is sparse.
     pub vector: Vec<f32>,
+    /// The query vector by the name of a sparse one.
+    pub sparse_vector: Option<SparseVector>,
+    /// What hits are to be like, in place of a vector.
+    pub like: Option<Examples>,
     /// Which points count.
     pub filter: Option<Filter>,
     /// How long a list the graph is searched with: longer finds more and takes longer. `None` is a good default.
@@ -56,6 +63,8 @@ pub struct SearchQuery {
     pub with_payload: bool,
     /// Whether hits carry their vectors.
     pub with_vectors: WithVectors,
+    /// Whether the answer tells how it was found.
+    pub explain: bool,
 }
 
 impl SearchQuery {
@@ -65,6 +74,8 @@ impl SearchQuery {
         Self {
             vector_name: VectorName::default(),
             vector,
+            sparse_vector: None,
+            like: None,
             filter: None,
             ef: None,
             exact: false,
@@ -73,12 +84,54 @@ impl SearchQuery {
             score_threshold: None,
             with_payload: true,
             with_vectors: WithVectors::None,
+            explain: false,
         }
     }
 
-    /// Refuses limits out of range and malformed filters.
+    /// The `limit` points with the highest dot product by a sparse vector, with payloads. Points that share no index with
+    /// it are no hits.
+    #[must_use]
+    pub fn by_sparse(vector_name: VectorName, vector: SparseVector, limit: usize) -> Self {
+        Self {
+            vector_name,
+            sparse_vector: Some(vector),
+            ..Self::new(Vec::new(), limit)
+        }
+    }
+
+    /// The `limit` points most like the examples by the default vector, with payloads.
+    #[must_use]
+    pub fn by_examples(examples: Examples, limit: usize) -> Self {
+        Self {
+            like: Some(examples),
+            ..Self::new(Vec::new(), limit)
+        }
+    }
+
+    /// The nearest `limit` points to a stored one by the default vector, with payloads, without that point.
+    #[must_use]
+    pub fn by_id(id: impl Into<PointId>, limit: usize) -> Self {
+        Self::by_examples(Examples::point(id), limit)
+    }
+
+    /// Refuses limits out of range, examples that say nothing, and malformed filters.
     pub fn validate(&self) -> Result<(), InvalidInput> {
         check_limit(self.limit, self.offset)?;
+        if self.sparse_vector.is_some() && !self.vector.is_empty() {
+            return Err(InvalidInput::BadField {
+                field: "sparse_vector".into(),
+                reason: "there is a dense vector, too; give one of the two".into(),
+            });
+        }
+        if let Some(examples) = &self.like {
+            if !self.vector.is_empty() || self.sparse_vector.is_some() {
+                return Err(InvalidInput::BadField {
+                    field: "like".into(),
+                    reason: "there is a vector, too; give either a vector or examples".into(),
+                });
+            }
+            examples.validate()?;
+        }
         if let Some(ef) = self.ef
             && !(1..=EF_MAX).contains(&ef)
         {
@@ -97,7 +150,7 @@ impl SearchQuery {
     }
 }
 
-fn check_limit(limit: usize, offset: usize) -> Result<(), InvalidInput> {
+pub(crate) fn check_limit(limit: usize, offset: usize) -> Result<(), InvalidInput> {
     if limit == 0 {
         return Err(InvalidInput::BadField {
             field: "limit".into(),
@@ -147,7 +200,7 @@ pub struct CountQuery {
 /// A search hit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
-    /// Similarity (cosine, dot) or distance (euclidean).
+    /// Similarity (cosine, dot) or distance (euclidean, manhattan, poincare).
     pub score: f32,
     /// The point.
     pub point: StoredPoint,
@@ -164,6 +217,16 @@ pub struct StoredPoint {
     pub payload: Option<Payload>,
     /// Its vectors, if asked for; empty otherwise.
     pub vectors: BTreeMap<VectorName, Vec<f32>>,
+    /// Its sparse vectors, likewise.
+    pub sparse_vectors: BTreeMap<VectorName, SparseVector>,
+}
+
+impl StoredPoint {
+    /// Bytes of its vectors.
+    #[must_use]
+    pub fn vector_bytes(&self) -> usize {
+        vector_bytes(&self.vectors, &self.sparse_vectors)
+    }
 }
 
 /// A page of a scroll.

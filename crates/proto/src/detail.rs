@@ -3,7 +3,7 @@
 //! The details bytes of a status are a `google.rpc.Status` that holds one `pando.v1.ErrorDetail`, which is what
 //! the gRPC libraries of other languages look for.
 
-use pando_model::{InvalidInput, ReadError, WriteError};
+use pando_model::{InvalidInput, ReadError, SparseError, WriteError};
 use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
@@ -38,9 +38,10 @@ pub fn new(kind: ErrorKind, message: impl Into<String>) -> ErrorDetail {
 pub fn code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::InvalidInput => Code::InvalidArgument,
-        ErrorKind::CollectionNotFound | ErrorKind::AliasNotFound | ErrorKind::NodeNotFound => {
-            Code::NotFound
-        }
+        ErrorKind::CollectionNotFound
+        | ErrorKind::AliasNotFound
+        | ErrorKind::NodeNotFound
+        | ErrorKind::PointNotFound => Code::NotFound,
         ErrorKind::CollectionExists => Code::AlreadyExists,
         ErrorKind::NameIsAlias
         | ErrorKind::NotInitialized
@@ -94,6 +95,15 @@ fn limit_and_actual(error: &InvalidInput) -> Option<(usize, u64)> {
         InvalidInput::DimensionMismatch {
             expected, actual, ..
         } => Some((*expected, *actual as u64)),
+        InvalidInput::Sparse(error) => match error {
+            SparseError::TooMany { count, max } => Some((*max, *count as u64)),
+            SparseError::Lengths { indices, values } => Some((*indices, *values as u64)),
+            SparseError::Empty
+            | SparseError::Unsorted { .. }
+            | SparseError::Repeated { .. }
+            | SparseError::NotFinite { .. }
+            | SparseError::Zero { .. } => None,
+        },
         InvalidInput::PayloadTooLarge { bytes, max }
         | InvalidInput::WriteTooLarge { bytes, max } => Some((*max, *bytes as u64)),
         InvalidInput::PayloadTooDeep { .. }
@@ -108,7 +118,13 @@ fn limit_and_actual(error: &InvalidInput) -> Option<(usize, u64)> {
         | InvalidInput::Empty { .. }
         | InvalidInput::DuplicateId { .. }
         | InvalidInput::BadFilter { .. }
-        | InvalidInput::BadField { .. } => None,
+        | InvalidInput::BadField { .. }
+        | InvalidInput::ExampleWithoutVector { .. }
+        | InvalidInput::OutsideBall { .. }
+        | InvalidInput::IsSparse { .. }
+        | InvalidInput::IsDense { .. }
+        | InvalidInput::NameTwice { .. }
+        | InvalidInput::SparseExamples { .. } => None,
     }
 }
 
@@ -148,6 +164,8 @@ impl From<&ReadError> for ErrorDetail {
         let kind = match error {
             ReadError::Invalid(invalid) => return invalid.into(),
             ReadError::CollectionNotFound { .. } => ErrorKind::CollectionNotFound,
+            ReadError::PointNotFound { .. } => ErrorKind::PointNotFound,
+            ReadError::OutOfTime => ErrorKind::Timeout,
             ReadError::Storage { .. } => ErrorKind::Storage,
             ReadError::NotServing { .. } => ErrorKind::NotServing,
         };

@@ -55,7 +55,7 @@ impl DecodeError {
     }
 
     /// For `map_err`: the error is about a field of this field.
-    pub(crate) fn within(outer: impl Into<String>) -> impl FnOnce(Self) -> Self {
+    pub fn within(outer: impl Into<String>) -> impl FnOnce(Self) -> Self {
         let outer = outer.into();
         move |mut error| {
             let (Self::Missing { field }

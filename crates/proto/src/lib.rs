@@ -11,10 +11,11 @@ mod generated;
 mod report;
 
 pub use convert::{
-    decode_collection, decode_consistency, decode_filter, decode_id, decode_ids, decode_payload,
-    decode_points, decode_queries, decode_request_id, decode_schema, decode_scroll,
-    decode_selector, decode_vectors, encode_request_id, encode_scroll, encode_vectors,
-    with_payload, with_vectors,
+    decode_collection, decode_consistency, decode_facets, decode_filter, decode_groups, decode_id,
+    decode_ids, decode_ordered, decode_payload, decode_points, decode_quantizations,
+    decode_queries, decode_request_id, decode_schema, decode_scroll, decode_selector,
+    encode_facets, encode_groups, encode_ordered, encode_quantizations, encode_request_id,
+    encode_scroll, with_payload, with_vectors,
 };
 pub use error::DecodeError;
 pub use generated::{FILE_DESCRIPTOR_SET, cluster_v1, v1};

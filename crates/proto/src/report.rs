@@ -61,7 +61,22 @@ pub enum NodeState {
     Quarantined {
         /// Why.
         reason: String,
+        /// The session that repairs it, once there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repair: Option<SyncProgress>,
     },
+}
+
+impl NodeState {
+    /// The session under way, be it a catch-up or a repair.
+    #[must_use]
+    pub fn session(&self) -> Option<&SyncProgress> {
+        match self {
+            Self::Syncing(sync) => Some(sync),
+            Self::Quarantined { repair, .. } => repair.as_ref(),
+            Self::Serving | Self::Waiting => None,
+        }
+    }
 }
 
 /// How far a sync is.
@@ -113,7 +128,7 @@ pub struct NodeStatus {
     pub catch_up: CatchUp,
     /// What re-reading its stored state has come to.
     pub scrub: Scrub,
-    /// The last comparison of all members it made as leader.
+    /// What the comparisons of all members it made as leader came to.
     pub verified: Verified,
     /// Points in all collections.
     pub points: u64,
@@ -125,6 +140,10 @@ pub struct NodeStatus {
     pub memory_bytes: u64,
     /// Vectors that no graph holds yet, where there is one: every search scans them, until they are in it.
     pub index_backlog: u64,
+    /// Vectors put into graphs one by one since it started.
+    pub index_indexed: u64,
+    /// Vectors whose place in a graph was taken from an index checkpoint at its start instead.
+    pub index_reused: u64,
     /// Version of the program.
     pub version: String,
     /// Seconds since it started.
@@ -159,14 +178,16 @@ pub struct Scrub {
 /// What comparing the members has found since the node started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verified {
-    /// Log index of the last comparison; 0 for none.
+    /// Log index of the last comparison at which a majority agreed; 0 for none.
     pub log_index: u64,
     /// When it was, in ms since 1970; 0 for never.
     pub at_ms: u64,
-    /// It found different roots and no majority: nothing is repaired.
+    /// The last comparison found different roots and no majority: nothing is repaired.
     pub no_majority: bool,
     /// Members found to differ, and comparisons without a majority.
     pub divergences: u64,
+    /// Log index of the last comparison, whatever it came to; 0 for none.
+    pub compared_index: u64,
 }
 
 /// The log a node keeps.

@@ -55,6 +55,9 @@ pub struct FrozenLeaf {
     pub id: Option<Vec<u8>>,
     /// The row's version, unless it was written again since.
     pub version: Option<[u8; 16]>,
+    /// What is stored for the row cannot be read, so neither is known. Told here only, not to other nodes.
+    #[serde(skip)]
+    pub unreadable: bool,
 }
 
 /// Why a look at a kept state failed.
@@ -90,6 +93,17 @@ pub enum LookRefused {
         /// What it says.
         reason: String,
     },
+}
+
+impl LookRefused {
+    /// Whether it will never be told: what is asked for is gone. Else it is worth asking again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::NotKept { .. } | Self::NoTree { .. } => true,
+            Self::TooMany { .. } | Self::Storage { .. } => false,
+        }
+    }
 }
 
 impl Checked {
@@ -248,7 +262,8 @@ impl Replica {
         })
     }
 
-    /// A key is the hash of its id, so the row that is there now has the same id; its version may be another.
+    /// A key is the hash of its id, so the row that is there now has the same id; its version may be another. A row that
+    /// is damaged is a leaf all the same: the tree knows its key and its digest.
     fn name_leaf(
         &self,
         tree: TreeId,
@@ -256,7 +271,22 @@ impl Replica {
         digest: Digest,
     ) -> Result<FrozenLeaf, ReplicaError> {
         let at = RowAddress::new(tree, key);
-        let stored = self.rows.digest(self.store.as_ref(), at)?;
+        let stored = match self.rows.digest(self.store.as_ref(), at) {
+            Ok(stored) => stored,
+            Err(error) if error.is_damage() => {
+                if error.is_rot() {
+                    self.damage.mark(at);
+                }
+                return Ok(FrozenLeaf {
+                    key,
+                    digest,
+                    id: None,
+                    version: None,
+                    unreadable: true,
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
         let same = stored.as_ref().filter(|row| row.leaf().digest == digest);
         let version = same.map(|row| row.version);
         let id = stored.map(|row| row.id);
@@ -265,6 +295,7 @@ impl Replica {
             digest,
             id,
             version,
+            unreadable: false,
         })
     }
 }

@@ -18,15 +18,11 @@ pub(crate) struct Collection {
 }
 
 impl Collection {
-    /// An empty collection, whose vectors get graphs from so many on.
-    pub(crate) fn new(definition: Arc<Definition>, graph_vectors_min: usize) -> Self {
+    /// An empty collection.
+    pub(crate) fn new(definition: Arc<Definition>, options: &IndexOptions) -> Self {
         let tree = Tree::new();
         let root = root_of(&definition, &tree);
-        let options = IndexOptions {
-            graph_rows_min: graph_vectors_min,
-            ..IndexOptions::default()
-        };
-        let index = CollectionIndex::with_options(&definition.schema, options);
+        let index = CollectionIndex::with_options(&definition.schema, options.clone());
         Self {
             definition,
             tree,
@@ -35,10 +31,24 @@ impl Collection {
         }
     }
 
+    /// The collection has this definition from now on. It has the same tree, and vectors of the same kinds.
+    pub(crate) fn redefine(&mut self, definition: Arc<Definition>) {
+        if definition.schema != self.definition.schema {
+            self.index.quantize(&definition.schema);
+        }
+        self.root = root_of(&definition, &self.tree);
+        self.definition = definition;
+    }
+
     /// Where a point's row is in the tree.
     pub(crate) fn key(&self, id: PointId) -> Key {
-        Key::derive(&self.definition.salt, &id.to_bytes())
+        key_of(&self.definition, id)
     }
+}
+
+/// Where a point's row is in its collection's tree.
+pub(crate) fn key_of(definition: &Definition, id: PointId) -> Key {
+    Key::derive(&definition.salt, &id.to_bytes())
 }
 
 /// Reads a row as a point of a collection: what the index takes without asking.
@@ -51,9 +61,9 @@ pub(crate) fn point_of(
     let unreadable = |source| ReplicaError::Row { tree, key, source };
     let id = PointId::from_bytes(&row.id).map_err(unreadable)?;
     let record = Record::decode(&row.content).map_err(unreadable)?;
-    let schema = &definition.schema;
-    let fits = |(name, values): (_, &Vec<f32>)| schema.check_vector(name, values).is_ok();
-    if record.vectors.is_empty() || !record.vectors.iter().all(fits) {
+    let (dense, sparse) = (&record.vectors, &record.sparse_vectors);
+    let fits = definition.schema.check_vectors(dense, sparse).is_ok();
+    if !fits || (dense.is_empty() && sparse.is_empty()) {
         let what = "point: its vectors are not those of its collection";
         return Err(unreadable(DecodeError::Malformed { what }));
     }
@@ -62,10 +72,11 @@ pub(crate) fn point_of(
 
 /// The root of a collection whose rows are in `tree`.
 pub(crate) fn root_of(definition: &Definition, tree: &Tree) -> Digest {
-    collection_root(
-        definition.name.as_str(),
-        &definition.encode(),
-        tree.len(),
-        &tree.root(),
-    )
+    root_at(definition, tree.len(), &tree.root())
+}
+
+/// The root of a collection of so many rows, whose tree has this root.
+pub(crate) fn root_at(definition: &Definition, rows: u64, tree: &Digest) -> Digest {
+    let name = definition.name.as_str();
+    collection_root(name, &definition.encode(), rows, tree)
 }

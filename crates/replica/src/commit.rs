@@ -2,24 +2,25 @@
 
 use std::sync::Arc;
 
-use pando_merkle::{Digest, Key, Leaf, Tree, replica_root};
+use pando_merkle::{Digest, Key, Leaf, Prepared, Tree, replica_root};
 use pando_model::{CollectionName, Definition, LogPosition, Row, Stamp, TreeId};
 use pando_storage::{Batch, DigestRow, RowAddress, StoredKey, codec};
 
 use crate::applied::{Applied, StoredApplied};
-use crate::collection::{Collection, root_of};
+use crate::collection::{Collection, root_at, root_of};
 use crate::error::ReplicaError;
-use crate::plan::{Changes, SystemChange};
+use crate::plan::{Changes, PointChange, SystemChange};
 use crate::replica::{Replica, Writer};
 use crate::state::State;
 use crate::times::Part;
 
-/// The trees and the root after a plan, before anything is written.
+/// What becomes of the trees, and the root after a plan, before anything is written.
 struct Next {
-    system: Tree,
-    /// The collection whose points change: its tree and root afterwards.
-    touched: Option<(TreeId, Tree, Digest)>,
+    system: Prepared,
+    /// The collection whose points change: what becomes of its tree, and its root afterwards.
+    touched: Option<(TreeId, Prepared, Digest)>,
     created: Option<Arc<Definition>>,
+    redefined: Option<Arc<Definition>>,
     dropped: Option<(CollectionName, TreeId)>,
     root: Digest,
 }
@@ -73,11 +74,27 @@ impl Replica {
         }
         // Bound, so that a large index is freed after the lock.
         let latest = applied.clone();
-        let dropped = (self.times).of(Part::Index, || {
-            let created = (next.created.clone())
-                .map(|it| Collection::new(it, self.options.graph_vectors_min));
-            show(&mut self.state.write(), changes, next, created, applied)
-        });
+        let dropped = {
+            let mut state = self.state.write();
+            let Next {
+                system,
+                touched,
+                created,
+                redefined,
+                dropped,
+                ..
+            } = next;
+            (self.times).of(Part::Tree, || show_trees(&mut state, system, touched));
+            if let Some(definition) = redefined
+                && let Some(collection) = state.collections.get_mut(&definition.tree)
+            {
+                (self.times).of(Part::Index, || collection.redefine(definition));
+            }
+            (self.times).of(Part::Index, || {
+                let created = created.map(|it| Collection::new(it, &self.index_options));
+                show(&mut state, changes, created, dropped, applied)
+            })
+        };
         *self.latest.write() = latest;
         drop(dropped);
         self.clear_garbage(writer, changed)?;
@@ -175,26 +192,21 @@ fn next(
     system_rows: &[(Key, Option<(Row, Leaf)>)],
     index: u64,
 ) -> Next {
-    let mut system = state.system.clone();
-    for (key, put) in system_rows {
-        match put {
-            Some((_, leaf)) => system.insert(*key, *leaf),
-            None => system.remove(key, index),
-        };
-    }
+    let leaf = |put: &Option<(Row, Leaf)>| put.as_ref().map(|(_, leaf)| *leaf);
+    let rows = system_rows.iter().map(|(key, put)| (*key, leaf(put)));
+    let system = state.system.prepare(rows, index);
     let touched = changes.points.as_ref().and_then(|(id, points)| {
         let collection = state.collections.get(id)?;
-        let mut tree = collection.tree.clone();
-        for point in points {
-            match &point.put {
-                Some(put) => tree.insert(point.key, put.leaf),
-                None => tree.remove(&point.key, index),
-            };
-        }
-        let root = root_of(&collection.definition, &tree);
+        let leaf = |point: &PointChange| point.put.as_ref().map(|put| put.leaf);
+        let rows = points.iter().map(|point| (point.key, leaf(point)));
+        let tree = collection.tree.prepare(rows, index);
+        let root = root_at(&collection.definition, tree.len(), &tree.root());
         Some((*id, tree, root))
     });
-    let created = changes.created();
+    let defined = changes.defined();
+    let is_known = |it: &Arc<Definition>| state.collections.contains_key(&it.tree);
+    let redefined = defined.clone().filter(is_known);
+    let created = defined.filter(|it| !is_known(it));
     let dropped = changes.dropped().and_then(|name| {
         let definition = state.catalogue.collections.get(name)?;
         Some((name.clone(), definition.tree))
@@ -205,9 +217,11 @@ fn next(
         if dropped.as_ref().is_some_and(|(_, tree)| *tree == id) {
             continue;
         }
-        let root = match &touched {
-            Some((tree, _, root)) if *tree == id => Some(*root),
-            _ => state.collections.get(&id).map(|c| c.root),
+        let known = state.collections.get(&id);
+        let root = match (&touched, &redefined) {
+            (Some((tree, _, root)), _) if *tree == id => Some(*root),
+            (_, Some(it)) if it.tree == id => known.map(|c| root_of(it, &c.tree)),
+            _ => known.map(|c| c.root),
         };
         roots.extend(root.map(|root| (name, root)));
     }
@@ -220,8 +234,20 @@ fn next(
         system,
         touched,
         created,
+        redefined,
         dropped,
         root,
+    }
+}
+
+/// Makes the trees what was prepared.
+fn show_trees(state: &mut State, system: Prepared, touched: Option<(TreeId, Prepared, Digest)>) {
+    state.system.apply(system);
+    if let Some((id, tree, root)) = touched
+        && let Some(collection) = state.collections.get_mut(&id)
+    {
+        collection.tree.apply(tree);
+        collection.root = root;
     }
 }
 
@@ -229,8 +255,8 @@ fn next(
 fn show(
     state: &mut State,
     changes: Changes,
-    next: Next,
     created: Option<Collection>,
+    dropped: Option<(CollectionName, TreeId)>,
     applied: Applied,
 ) -> Option<Collection> {
     for change in changes.system {
@@ -239,25 +265,21 @@ fn show(
             SystemChange::Delete(id) => state.catalogue.delete(&id),
         }
     }
-    state.system = next.system;
     if let Some(created) = created {
-        state.collections.insert(created.definition.tree, created);
+        (state.collections).insert(created.definition.tree, created);
     }
-    let dropped = next
-        .dropped
-        .and_then(|(_, tree)| state.collections.remove(&tree));
-    if let (Some((id, tree, root)), Some((_, points))) = (next.touched, changes.points)
+    let dropped = dropped.and_then(|(_, tree)| state.collections.remove(&tree));
+    if let Some((id, points)) = changes.points
         && let Some(collection) = state.collections.get_mut(&id)
     {
-        (collection.tree, collection.root) = (tree, root);
         for point in points {
             match point.put {
                 Some(put) => {
                     let record = put.record;
                     let version = Stamp::from_bytes(put.row.version);
-                    collection
-                        .index
-                        .upsert(point.id, version, &record.vectors, record.payload);
+                    let vectors = (&record.vectors, &record.sparse_vectors);
+                    let index = &mut collection.index;
+                    index.upsert(point.id, version, vectors, record.payload);
                 }
                 None => {
                     collection.index.remove(point.id);

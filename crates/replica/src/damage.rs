@@ -5,6 +5,7 @@
 //! figures only; lost when the process ends, and found again.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -69,9 +70,14 @@ impl Damage {
         true
     }
 
-    /// The first rows in order of their addresses.
-    pub(crate) fn first(&self, limit: usize) -> Vec<RowAddress> {
-        self.0.rows.lock().iter().take(limit).copied().collect()
+    /// The first rows behind an address, in their order; then, from the beginning, those up to it.
+    pub(crate) fn behind(&self, after: Option<RowAddress>, limit: usize) -> Vec<RowAddress> {
+        let rows = self.0.rows.lock();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = rows.range((from, Bound::Unbounded));
+        let rest = after.map(|after| rows.range(..=after));
+        let rest = rest.into_iter().flatten();
+        behind.chain(rest).take(limit).copied().collect()
     }
 
     /// Whether no more rows are remembered.

@@ -3,7 +3,7 @@
 //! The cost follows what was written since, not the size of the state: subtrees that nothing touched are not entered,
 //! and counting ends at what the caller calls enough. Removals cost a delta next to nothing and are not counted.
 
-use pando_merkle::{NodeView, Prefix, Tree};
+use pando_merkle::{Prefix, Tree};
 
 use crate::replica::Replica;
 
@@ -30,26 +30,13 @@ impl Replica {
 }
 
 fn add(tree: &Tree, since: u64, enough: u64, found: &mut DeltaEstimate) {
-    if tree.max_index() <= since {
-        return;
-    }
-    let mut open = vec![Prefix::ROOT];
-    while let Some(prefix) = open.pop()
-        && found.bytes <= enough
-    {
-        match tree.node(&prefix) {
-            NodeView::Empty => {}
-            node if node.max_index() <= since => {}
-            NodeView::Bucket { .. } => {
-                for (_, leaf) in tree.leaves(&prefix).filter(|(_, leaf)| leaf.index > since) {
-                    found.rows += 1;
-                    found.bytes += u64::from(leaf.bytes);
-                }
-            }
-            NodeView::Inner { children, .. } => {
-                let there = prefix.children().zip(children.iter());
-                open.extend(there.filter_map(|(child, digest)| digest.map(|_| child)));
-            }
+    for bucket in tree.since(&Prefix::ROOT, since) {
+        if found.bytes > enough {
+            return;
+        }
+        for (_, leaf) in bucket.written() {
+            found.rows += 1;
+            found.bytes += u64::from(leaf.bytes);
         }
     }
 }

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use pando_index::IndexOptions;
 use pando_merkle::{Change, Key, Leaf, Tree};
 use pando_model::{PointId, Record, Stamp, TreeId};
 use pando_storage::{Batch, DigestRow, Laid, Overlay, OverlayId, RowAddress, StoredKey, codec};
 
 use crate::applied::{Applied, StoredApplied};
 use crate::catalogue::Catalogue;
-use crate::collection::{Collection, point_of, root_of};
+use crate::collection::{Collection, point_of};
 use crate::error::ReplicaError;
 use crate::intent::{Intent, Phase};
 use crate::replica::{Replica, Writer};
@@ -163,12 +164,11 @@ impl Replica {
     }
 
     fn staged_digest(&self, at: RowAddress, leaf: &Leaf) -> Result<DigestRow, ReplicaError> {
-        match stage_overlay(self).head(self.store.as_ref(), at)? {
-            Some(Laid::Put(staged)) if staged.digest() == leaf.digest => Ok(staged),
-            _ => Err(ReplicaError::StageMismatch {
-                detail: format!("row {:?} of tree {} is not staged", at.key, at.tree),
-            }),
-        }
+        let staged = match stage_overlay(self).head(self.store.as_ref(), at)? {
+            Some(Laid::Put(staged)) => Some(staged),
+            Some(Laid::Delete) | None => None,
+        };
+        expect_digest(staged, leaf, at, "staged")
     }
 
     /// Adds to a batch what makes the stored row the staged one, and takes it off the stage: cleared afterwards, the
@@ -215,7 +215,7 @@ impl Replica {
                 begun.get_or_insert_with(Instant::now);
                 self.installing.store(true, Ordering::Release);
                 let mut state = self.state.write();
-                prepare_collections(&mut state, &catalogue, self.options.graph_vectors_min);
+                prepare_collections(&mut state, &catalogue, &self.index_options);
                 show_rows(&mut state, std::mem::take(&mut part), applied.index())?;
                 bytes = 0;
             }
@@ -223,7 +223,7 @@ impl Replica {
         let begun = begun.unwrap_or_else(Instant::now);
         let gone = {
             let mut state = self.state.write();
-            prepare_collections(&mut state, &catalogue, self.options.graph_vectors_min);
+            prepare_collections(&mut state, &catalogue, &self.index_options);
             show_rows(&mut state, part, applied.index())?;
             self.show_installed(&mut state, writer, catalogue, applied)?
         };
@@ -273,10 +273,7 @@ impl Replica {
     /// The digest row that this install has just written.
     fn installed_digest(&self, at: RowAddress, leaf: &Leaf) -> Result<DigestRow, ReplicaError> {
         let stored = self.rows.digest(self.store.as_ref(), at)?;
-        let written = stored.filter(|stored| stored.digest() == leaf.digest);
-        written.ok_or_else(|| ReplicaError::StageMismatch {
-            detail: format!("row {:?} of tree {} is not installed", at.key, at.tree),
-        })
+        expect_digest(stored, leaf, at, "installed")
     }
 
     /// The id of a row that this install has deleted.
@@ -304,8 +301,7 @@ impl Replica {
         writer.dropped.extend(gone.keys());
         for definition in catalogue.collections.values() {
             if let Some(collection) = state.collections.get_mut(&definition.tree) {
-                collection.definition = Arc::clone(definition);
-                collection.root = root_of(definition, &collection.tree);
+                collection.redefine(Arc::clone(definition));
             }
         }
         state.catalogue = catalogue;
@@ -351,10 +347,23 @@ impl Replica {
     }
 }
 
+/// The digest row found, if it is that of the leaf.
+fn expect_digest(
+    found: Option<DigestRow>,
+    leaf: &Leaf,
+    at: RowAddress,
+    state: &str,
+) -> Result<DigestRow, ReplicaError> {
+    let found = found.filter(|found| found.digest() == leaf.digest);
+    found.ok_or_else(|| ReplicaError::StageMismatch {
+        detail: format!("row {:?} of tree {} is not {state}", at.key, at.tree),
+    })
+}
+
 /// Makes room for collections that are new; those that go are dropped when all is installed.
-fn prepare_collections(state: &mut State, catalogue: &Catalogue, graph_vectors_min: usize) {
+fn prepare_collections(state: &mut State, catalogue: &Catalogue, options: &IndexOptions) {
     for definition in catalogue.collections.values() {
-        let fresh = || Collection::new(Arc::clone(definition), graph_vectors_min);
+        let fresh = || Collection::new(Arc::clone(definition), options);
         state
             .collections
             .entry(definition.tree)
@@ -383,7 +392,8 @@ fn show_rows(state: &mut State, rows: Vec<Shown>, index: u64) -> Result<(), Repl
             continue;
         };
         if let Some((point, version, record)) = put.and_then(|put| put.point) {
-            (collection.index).upsert(point, version, &record.vectors, record.payload);
+            let vectors = (&record.vectors, &record.sparse_vectors);
+            (collection.index).upsert(point, version, vectors, record.payload);
         } else if let Some(previous) = previous {
             let point = PointId::from_bytes(&previous);
             let point = point.map_err(|source| ReplicaError::Row {

@@ -5,7 +5,8 @@
 //! readers. A catch-up *freezes* a view on the leader (`view`), *stages* what differs on the follower (`stage`),
 //! and *installs* it there (`install`), every step of which can be cut off at any point and recovered at start
 //! (`open`, `recover`). Meanwhile everything stored is read again (`scrub`), and what is not what the trees name
-//! (`damage`) is written anew from another replica's copy (`mend`).
+//! (`damage`) is written anew from another replica's copy (`mend`). The graphs of the indexes are kept in files for the
+//! next start (`checkpoint`).
 //!
 //! Invariants: what readers see has been written to storage; the stored root is the root of the stored rows,
 //! except between the intent to install and its end; apply uses no clock, no randomness and no map order.
@@ -17,6 +18,7 @@ mod applied;
 mod apply;
 mod catalogue;
 mod check;
+mod checkpoint;
 mod collection;
 mod commit;
 mod damage;
@@ -34,6 +36,7 @@ mod plan;
 mod ranges;
 mod reads;
 mod recover;
+mod reindex;
 mod replica;
 mod reply;
 mod scrub;
@@ -41,15 +44,18 @@ mod stage;
 mod state;
 mod system_row;
 mod times;
+mod vector_cache;
 mod view;
 
 pub use applied::{Applied, ApplyEntry, ApplyPayload, decode_meta};
 pub use check::{Checked, FrozenLeaf, FrozenNode, LookRefused, PREFIXES_PER_LOOK_MAX};
+pub use checkpoint::SaveWhich;
 pub use error::ReplicaError;
 pub use estimate::DeltaEstimate;
 pub use install::Installed;
 pub use mend::{Mended, WantedRow};
-pub use options::ReplicaOptions;
+pub use options::{CheckpointOptions, ReplicaOptions, VECTOR_CACHE_BYTES_MAX};
+pub use reads::Patience;
 pub use replica::{Replica, ReplicaStats};
 pub use scrub::{DamageReport, ScrubCursor, ScrubStep};
 pub use stage::{Stage, StagedDelta};

@@ -4,17 +4,21 @@
 //! Until all are loaded nothing is read, since an index that lacks a row would answer wrongly, and nothing is applied,
 //! since what a filtered write changes is read off the index. A row that is not what its tree names is left out and
 //! noted; once it is mended the replica goes on.
+//!
+//! Points that an index checkpoint knows take their places in its graph; the others are indexed afterwards.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+use pando_index::Fingerprint;
 use pando_merkle::{Key, Leaf};
 use pando_model::{Definition, PointId, Record, Row, Stamp, TreeId};
 use pando_storage::{RowAddress, StoredRow};
 use pando_sync::row_bytes;
 use parking_lot::Mutex;
 
+use crate::checkpoint::fingerprint;
 use crate::collection::point_of;
 use crate::error::ReplicaError;
 use crate::ranges::{KeyRange, key_ranges};
@@ -25,7 +29,7 @@ use crate::times::Part;
 const PAGE: usize = 512;
 
 /// A point as it was read.
-type Loaded = (PointId, Stamp, Record);
+type Loaded = (PointId, Stamp, Record, Fingerprint);
 
 /// What one page came to.
 #[derive(Default)]
@@ -73,6 +77,7 @@ impl Replica {
     /// When storage fails. The replica serves nothing then until it is opened anew. Rows that are not what they should
     /// be are no error: see [`Replica::unloaded`].
     pub fn load(&self) -> Result<(), ReplicaError> {
+        self.sweep_checkpoints();
         let trees: Vec<TreeId> = self.state.read().collections.keys().copied().collect();
         let load = || trees.into_iter().try_for_each(|tree| self.load_tree(tree));
         let loaded = self.times.of(Part::StartLoad, || self.or_poison(load));
@@ -125,7 +130,8 @@ impl Replica {
             if let Some(collection) = state.collections.get_mut(&at.tree) {
                 let (id, record) = point_of(&collection.definition, at.key, row)?;
                 let version = Stamp::from_bytes(row.version);
-                (collection.index).upsert(id, version, &record.vectors, record.payload);
+                let vectors = (&record.vectors, &record.sparse_vectors);
+                (collection.index).upsert(id, version, vectors, record.payload);
             }
         }
         tracing::info!(tree = at.tree.0, key = ?at.key, bytes = leaf.bytes, "a mended row is loaded");
@@ -154,6 +160,14 @@ impl Replica {
             };
             std::sync::Arc::clone(&collection.definition)
         };
+        for (name, checkpoint, when_restored) in self.checkpoints_of(&definition) {
+            // A row that was mended meanwhile is in the index already: then the graph is built anew.
+            if let Some(collection) = self.state.write().collections.get_mut(&tree)
+                && collection.index.is_empty()
+            {
+                (collection.index).restore(&name, checkpoint, when_restored);
+            }
+        }
         let parts = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             let (tx, rx) = sync_channel(parts);
@@ -171,14 +185,19 @@ impl Replica {
                 self.loading.unloaded.lock().extend(rotten);
                 let mut state = self.state.write();
                 if let Some(collection) = state.collections.get_mut(&tree) {
-                    for (id, version, record) in points {
-                        (collection.index).upsert(id, version, &record.vectors, record.payload);
+                    let index = &mut collection.index;
+                    for (id, version, record, fingerprint) in points {
+                        let vectors = (&record.vectors, &record.sparse_vectors);
+                        index.load(id, version, vectors, record.payload, fingerprint);
                     }
                 }
                 self.loading.done.fetch_add(done, Ordering::Relaxed);
             }
             Ok::<_, ReplicaError>(())
         })?;
+        if let Some(collection) = self.state.write().collections.get_mut(&tree) {
+            collection.index.loaded();
+        }
         self.note_missing(tree)
     }
 
@@ -244,7 +263,8 @@ impl Replica {
                 Ok(stored) if u64::from(stored.leaf.bytes) == row_bytes(&stored.row) => {
                     let (id, record) = point_of(definition, key, &stored.row)?;
                     let version = Stamp::from_bytes(stored.row.version);
-                    page.points.push((id, version, record));
+                    let fingerprint = fingerprint(&stored.leaf.digest);
+                    page.points.push((id, version, record, fingerprint));
                 }
                 Ok(_) => return Err(ReplicaError::Damaged { tree, key }),
                 Err(rotten) => page.rotten.push(rotten),

@@ -32,13 +32,18 @@ pub enum Mended {
 }
 
 impl Replica {
-    /// The first damaged rows. What the state does not name any more, and what storage gives after all, is forgotten.
+    /// Damaged rows behind an address, and from the beginning again when there are no more. What the state does not name
+    /// any more, and what storage gives after all, is forgotten.
     ///
     /// # Errors
     /// When storage fails.
-    pub fn wanted_rows(&self, limit: usize) -> Result<Vec<WantedRow>, ReplicaError> {
+    pub fn wanted_rows(
+        &self,
+        after: Option<RowAddress>,
+        limit: usize,
+    ) -> Result<Vec<WantedRow>, ReplicaError> {
         let mut wanted = Vec::new();
-        for at in self.damage.first(limit) {
+        for at in self.damage.behind(after, limit) {
             let digest = self.state.read().leaf(at).map(|leaf| leaf.digest);
             match digest {
                 Some(digest) if !self.is_stored(at, &digest)? => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+use pando_index::IndexOptions;
 use pando_merkle::{Key, Leaf, Tree};
 use pando_model::TreeId;
 use pando_storage::{KvStore, Rows, StoredKey, codec};
@@ -12,6 +13,7 @@ use pando_sync::row_bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::applied::{Applied, StoredApplied};
+use crate::checkpoint::Checkpoints;
 use crate::collection::{Collection, root_of};
 use crate::damage::Damage;
 use crate::error::ReplicaError;
@@ -23,6 +25,7 @@ use crate::scrub::Kept;
 use crate::state::State;
 use crate::system_row::SystemRow;
 use crate::times::{Part, Times};
+use crate::vector_cache::VectorCache;
 use crate::view::Views;
 
 /// Digest rows read per page.
@@ -62,12 +65,19 @@ impl Replica {
         options: ReplicaOptions,
         log_purged: Option<u64>,
     ) -> Result<Self, ReplicaError> {
+        let index_options = IndexOptions {
+            graph_rows_min: options.graph_vectors_min,
+            ..IndexOptions::default()
+        };
+        let checkpoints = options.checkpoints.clone().map(Checkpoints::new);
         let replica = Self {
             kept: Kept::new(store.as_ref())?,
             damage: Damage::default(),
             store,
             rows: Rows::new(options.group),
-            options,
+            index_options,
+            checkpoints: checkpoints.map(Arc::new),
+            vector_cache: VectorCache::new(options.vector_cache_bytes_max),
             writer: Mutex::new(Writer::default()),
             loaded: Condvar::new(),
             loading: Loading::default(),
@@ -75,6 +85,7 @@ impl Replica {
             latest: RwLock::new(State::empty().applied),
             state: RwLock::new(State::empty()),
             views: Views::new(options.group, options.overlay_bytes_max),
+            options,
             staging: Arc::default(),
             installing: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
@@ -97,8 +108,7 @@ impl Replica {
         let index = state.applied.index();
         self.read_system(&mut state, index)?;
         for definition in state.catalogue.collections.values() {
-            let mut collection =
-                Collection::new(Arc::clone(definition), self.options.graph_vectors_min);
+            let mut collection = Collection::new(Arc::clone(definition), &self.index_options);
             collection.tree = self.rebuild_tree(definition.tree, index)?;
             collection.root = root_of(definition, &collection.tree);
             state.collections.insert(definition.tree, collection);

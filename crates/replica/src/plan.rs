@@ -181,6 +181,15 @@ impl Planner<'_> {
                 fields.retain(|key, _| !keys.is_empty() && !keys.contains(key));
             }),
             Command::ConsistencyCheck => Ok(self.check()),
+            Command::Quantize { tree, vectors } => {
+                let was = &self.collection(*tree)?.definition;
+                let definition = Definition {
+                    schema: was.schema.clone().quantized(vectors)?,
+                    ..Definition::clone(was)
+                };
+                let row = SystemRow::Collection(definition);
+                Ok(self.system(Effect::Done, [SystemChange::Put(row)]))
+            }
         }
     }
 
@@ -324,8 +333,8 @@ fn full(what: &str, count: usize) -> Result<(), WriteError> {
 }
 
 impl Changes {
-    /// The collection that comes into being, if one does.
-    pub(crate) fn created(&self) -> Option<Arc<Definition>> {
+    /// The collection that comes into being or is defined anew, if one is.
+    pub(crate) fn defined(&self) -> Option<Arc<Definition>> {
         self.system.iter().find_map(|change| match change {
             SystemChange::Put(SystemRow::Collection(d)) => Some(Arc::new(d.clone())),
             _ => None,

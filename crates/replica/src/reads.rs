@@ -3,11 +3,20 @@
 //! A commit reaches storage shortly before it is shown. So a row read from storage counts only if it is the one that
 //! the tree names; if it is not, the read saw a commit halfway and is repeated with the writer held off.
 
+mod fields;
+mod groups;
+mod hybrid;
+mod originals;
+mod plan;
+mod search;
+
+use std::fmt;
 use std::sync::Arc;
 
+use pando_merkle::Leaf;
 use pando_model::{
-    CollectionInfo, CollectionName, CountQuery, Definition, Hit, PointId, ReadError, Record,
-    ScrollPage, ScrollQuery, SearchQuery, StoredPoint, WithVectors,
+    CollectionInfo, CollectionName, CountQuery, Definition, PointId, ReadError, Record, ScrollPage,
+    ScrollQuery, Stamp, StoredPoint, WithVectors,
 };
 use pando_storage::{DigestRow, RowAddress, StorageError};
 
@@ -15,11 +24,28 @@ use crate::collection::Collection;
 use crate::replica::Replica;
 use crate::state::State;
 
+pub use search::Patience;
+
 /// Why a read came to nothing.
-enum Unread {
+pub(crate) enum Unread {
     /// A row in storage is not the one the state names.
     Torn(RowAddress),
     Error(ReadError),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Torn(at) => {
+                let (key, tree) = (at.key, at.tree);
+                write!(
+                    f,
+                    "row {key:?} of tree {tree} is not the one the state names"
+                )
+            }
+            Self::Error(error) => write!(f, "{error}"),
+        }
+    }
 }
 
 impl<E: Into<ReadError>> From<E> for Unread {
@@ -69,52 +95,6 @@ impl Replica {
             .iter()
             .map(|(a, c)| (a.clone(), c.clone()))
             .collect())
-    }
-
-    /// The nearest points to each query's vector.
-    ///
-    /// # Errors
-    /// When a query does not fit the collection, or storage fails.
-    pub fn search(
-        &self,
-        name: &CollectionName,
-        mut queries: Vec<SearchQuery>,
-    ) -> Result<Vec<Vec<Hit>>, ReadError> {
-        self.read(|state| self.search_in(state, name, &mut queries))
-    }
-
-    fn search_in(
-        &self,
-        state: &State,
-        name: &CollectionName,
-        queries: &mut [SearchQuery],
-    ) -> Result<Vec<Vec<Hit>>, Unread> {
-        let collection = state.collection(name)?;
-        for query in queries.iter_mut() {
-            query.validate()?;
-            collection
-                .definition
-                .schema
-                .normalise(&query.vector_name, &mut query.vector)?;
-        }
-        let found = collection.index.search(queries)?;
-        let hits = queries.iter().zip(found).map(|(query, scored)| {
-            let mut hits = Vec::with_capacity(scored.len());
-            for scored in scored {
-                let point = self.point(
-                    collection,
-                    scored.id,
-                    query.with_payload,
-                    &query.with_vectors,
-                )?;
-                hits.extend(point.map(|point| Hit {
-                    score: scored.score,
-                    point,
-                }));
-            }
-            Ok(hits)
-        });
-        hits.collect()
     }
 
     /// The points of these ids that exist, in the order of the ids.
@@ -211,29 +191,52 @@ impl Replica {
         let (Some(payload), Some(version)) = (index.payload(id), index.version(id)) else {
             return Ok(None);
         };
-        let broken = |detail: String| ReadError::Storage { detail };
-        let vectors = match with_vectors {
+        let (vectors, sparse_vectors) = match with_vectors {
             WithVectors::None => Default::default(),
             WithVectors::All => {
-                let at = RowAddress::new(collection.definition.tree, collection.key(id));
-                let leaf = collection.tree.get(&at.key).ok_or(Unread::Torn(at))?;
-                let digest = DigestRow::of_leaf(id.to_bytes(), version.to_bytes(), leaf)
-                    .map_err(|e| broken(e.to_string()))?;
-                // Not there is perhaps a commit's doing, which deletes what it replaces before it is shown.
-                let stored = self.rows.read(self.store.as_ref(), at, digest);
-                let row = stored.map_err(|e| unread(at, &e))?.row;
-                let record = Record::decode(&row.content).map_err(|e| broken(e.to_string()))?;
-                record.vectors
+                let (at, leaf) = named(collection, id)?;
+                let record = self.record(at, leaf, id, version)?;
+                (record.vectors, record.sparse_vectors)
             }
         };
         let payload = with_payload.then(|| payload.decode()).transpose();
-        let payload = payload.map_err(|e| broken(e.to_string()))?;
+        let payload = payload.map_err(|e| broken(&e))?;
         Ok(Some(StoredPoint {
             id,
             version,
             payload,
             vectors,
+            sparse_vectors,
         }))
+    }
+
+    /// The stored record of a point that the index has at this version: the one that [`named`] tells, checked.
+    pub(crate) fn record(
+        &self,
+        at: RowAddress,
+        leaf: &Leaf,
+        id: PointId,
+        version: Stamp,
+    ) -> Result<Record, Unread> {
+        let digest = DigestRow::of_leaf(id.to_bytes(), version.to_bytes(), leaf);
+        let digest = digest.map_err(|e| broken(&e))?;
+        // Not there is perhaps a commit's doing, which deletes what it replaces before it is shown.
+        let stored = self.rows.read(self.store.as_ref(), at, digest);
+        let row = stored.map_err(|e| unread(at, &e))?.row;
+        Ok(Record::decode(&row.content).map_err(|e| broken(&e))?)
+    }
+}
+
+/// Where the row of a point of the index is, and the leaf that the tree has for it.
+pub(crate) fn named(collection: &Collection, id: PointId) -> Result<(RowAddress, &Leaf), Unread> {
+    let at = RowAddress::new(collection.definition.tree, collection.key(id));
+    let leaf = collection.tree.get(&at.key).ok_or(Unread::Torn(at))?;
+    Ok((at, leaf))
+}
+
+fn broken(error: &dyn fmt::Display) -> ReadError {
+    ReadError::Storage {
+        detail: error.to_string(),
     }
 }
 
@@ -242,9 +245,7 @@ fn unread(at: RowAddress, error: &StorageError) -> Unread {
     if error.is_rot() {
         return Unread::Torn(at);
     }
-    Unread::Error(ReadError::Storage {
-        detail: error.to_string(),
-    })
+    Unread::Error(broken(error))
 }
 
 fn info(state: &State, collection: &Collection) -> CollectionInfo {

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use pando_index::IndexOptions;
 use pando_merkle::Digest;
 use pando_model::{ReadError, RequestId, TreeId};
 use pando_storage::{KvStore, OverlayId, Rows};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::applied::Applied;
+use crate::checkpoint::Checkpoints;
 use crate::damage::Damage;
 use crate::error::ReplicaError;
 use crate::load::Loading;
@@ -17,6 +19,7 @@ use crate::options::ReplicaOptions;
 use crate::scrub::Kept;
 use crate::state::State;
 use crate::times::{Part, Times};
+use crate::vector_cache::VectorCache;
 use crate::view::Views;
 
 /// One replica's state. Shared by reference; all calls block.
@@ -27,6 +30,10 @@ pub struct Replica {
     pub(crate) store: Arc<dyn KvStore>,
     pub(crate) rows: Rows,
     pub(crate) options: ReplicaOptions,
+    pub(crate) index_options: IndexOptions,
+    pub(crate) checkpoints: Option<Arc<Checkpoints>>,
+    /// What searches read of the vectors of the index.
+    pub(crate) vector_cache: VectorCache,
     pub(crate) writer: Mutex<Writer>,
     /// Told when everything is loaded: until then the writer's place is nobody's.
     pub(crate) loaded: Condvar,
@@ -82,8 +89,14 @@ pub struct ReplicaStats {
     pub bytes: u64,
     /// Bytes the indexes hold in memory.
     pub index_bytes: u64,
+    /// Bytes of stored vectors that are kept in memory for searches.
+    pub vector_cache_bytes: u64,
     /// Vectors that no graph holds yet, where there is one.
     pub index_backlog: u64,
+    /// Vectors put into graphs one by one since the replica was opened.
+    pub index_indexed: u64,
+    /// Vectors whose place in a graph was taken from a checkpoint instead.
+    pub index_reused: u64,
     /// Bytes on disk.
     pub disk_bytes: u64,
     /// Frozen views alive.
@@ -146,11 +159,14 @@ impl Replica {
                 .values()
                 .map(|c| c.index.memory_bytes())
                 .sum(),
+            vector_cache_bytes: self.vector_cache.bytes(),
             index_backlog: state
                 .collections
                 .values()
                 .map(|c| c.index.backlog() as u64)
                 .sum(),
+            index_indexed: self.index_options.counts.indexed(),
+            index_reused: self.index_options.counts.reused(),
             disk_bytes,
             views,
             overlay_bytes,

@@ -135,6 +135,22 @@ impl Replica {
     }
 }
 
+impl Replica {
+    /// Gives up a staged delta whose state is here already: no session goes on from it.
+    ///
+    /// # Errors
+    /// When storage fails; what is left of the stage is what the next session goes on from.
+    pub fn discard(&self, delta: StagedDelta) -> Result<(), ReplicaError> {
+        let _writer = self.writer()?;
+        // First what promises the rows, then the rows.
+        Intent::clear(self.store.as_ref(), self.options.group)?;
+        self.store.flush()?;
+        self.clear_overlay(OverlayId::STAGE)?;
+        drop(delta);
+        Ok(())
+    }
+}
+
 /// Walks all staged changes in the order of their addresses, without their content.
 fn for_each_staged(
     store: &dyn KvStore,
@@ -264,6 +280,12 @@ impl Replica {
     pub(crate) fn current(&self) -> (BTreeMap<TreeId, Tree>, u64) {
         let state = self.state.read();
         (state.trees(), state.applied.index())
+    }
+
+    /// The catalogue of this system tree, if it is the one of the state: nothing has to be read then.
+    fn catalogue_of(&self, system: &Tree) -> Option<Catalogue> {
+        let state = self.state.read();
+        (state.system.root() == system.root()).then(|| state.catalogue.clone())
     }
 }
 
@@ -422,7 +444,10 @@ fn check_catalogue(
     let system = trees
         .get(&TreeId::SYSTEM)
         .ok_or_else(|| mismatch("no system tree"))?;
-    let catalogue = read_catalogue(replica, system)?;
+    let catalogue = match replica.catalogue_of(system) {
+        Some(catalogue) => catalogue,
+        None => read_catalogue(replica, system)?,
+    };
     let announced = header.trees.iter().filter(|tree| tree.id != TreeId::SYSTEM);
     let announced: Vec<_> = announced.map(|t| (t.id, t.salt, &t.definition)).collect();
     let defined: Vec<_> = catalogue.collections.values().collect();

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use pando_index::GRAPH_VECTORS_MIN;
 use pando_model::NodeId;
+use pando_replica::VECTOR_CACHE_BYTES_MAX;
 use pando_sync::{Compression, ZSTD_LEVEL_MAX, ZSTD_LEVEL_MIN};
 use serde::{Deserialize, Serialize};
 
@@ -92,8 +93,16 @@ pub struct Config {
     pub request_timeout_ms: u64,
     /// Most requests in work at once.
     pub requests_inflight_max: usize,
+    /// Most searches, counts and facets that run at once; 0: twice the cores.
+    pub searches_running_max: usize,
+    /// Most of them that wait for their turn.
+    pub searches_waiting_max: usize,
     /// Vectors of one name in a collection from which on a graph is searched; 0: never.
     pub graph_vectors_min: usize,
+    /// Most memory for stored vectors that searches have read.
+    pub vector_cache_mib_max: u64,
+    /// How old a graph's file may become while there are changes; 0: there are none.
+    pub index_checkpoint_s: u64,
     /// Most bytes kept for one catch-up's frozen view.
     pub sync_overlay_mib_max: u64,
     /// Rate of outgoing syncs, all together.
@@ -138,7 +147,11 @@ impl Default for Config {
             raft_replay_cost_ratio: 1.0,
             request_timeout_ms: 10_000,
             requests_inflight_max: 1_024,
+            searches_running_max: 0,
+            searches_waiting_max: 256,
             graph_vectors_min: GRAPH_VECTORS_MIN,
+            vector_cache_mib_max: VECTOR_CACHE_BYTES_MAX >> 20,
+            index_checkpoint_s: 300,
             sync_overlay_mib_max: 1_024,
             sync_mib_per_second: 0,
             syncs_outgoing_max: 2,
@@ -225,6 +238,7 @@ impl Config {
             1,
             1 << 16,
         )?;
+        self.check_searches()?;
         check_range(
             "sync_overlay_mib_max",
             self.sync_overlay_mib_max,
@@ -248,7 +262,20 @@ impl Config {
         )?;
         self.check_syncs()?;
         check_range("check_interval_s", self.check_interval_s, 0, 7 * 86_400)?;
+        check_range("index_checkpoint_s", self.index_checkpoint_s, 0, 7 * 86_400)?;
         self.check_addresses()
+    }
+
+    fn check_searches(&self) -> Result<(), ConfigError> {
+        let [running, waiting] = [self.searches_running_max, self.searches_waiting_max];
+        check_range("searches_running_max", running as u64, 0, 1 << 10)?;
+        check_range("searches_waiting_max", waiting as u64, 0, 1 << 16)?;
+        check_range(
+            "vector_cache_mib_max",
+            self.vector_cache_mib_max,
+            0,
+            1 << 20,
+        )
     }
 
     fn check_syncs(&self) -> Result<(), ConfigError> {

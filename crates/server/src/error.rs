@@ -3,6 +3,8 @@
 //! Every failed call of the public API becomes a [`ServiceError`] and leaves as a gRPC status that carries a
 //! typed detail. No handler makes a status of its own.
 
+use std::time::Duration;
+
 use pando_consensus::{AdminFailure, NodeAddress, ReadFailure, WriteFailure};
 use pando_model::{ClusterId, InvalidInput, NodeId, ReadError, WriteError};
 use pando_proto::v1::{ErrorDetail, ErrorKind, LeaderHint};
@@ -57,6 +59,20 @@ pub(crate) enum ServiceError {
     Overloaded {
         /// The limit.
         limit: u64,
+    },
+    /// Too many searches.
+    #[error(
+        "{running} searches run and {limit} wait on this node, which is its limit; nothing was done, ask again in {} ms \
+         or ask another node",
+        retry_after.as_millis()
+    )]
+    SearchesOverloaded {
+        /// How many may wait.
+        limit: u64,
+        /// How many run.
+        running: u64,
+        /// When asking again is likely to help.
+        retry_after: Duration,
     },
     /// The node is shutting down.
     #[error("this node is shutting down: {reason}")]
@@ -153,7 +169,7 @@ impl ServiceError {
             Self::NoLeader => ErrorKind::NoLeader,
             Self::Timeout { .. } | Self::Behind { .. } => ErrorKind::Timeout,
             Self::NodeIdUsed { .. } => ErrorKind::NodeIdUsed,
-            Self::Overloaded { .. } => ErrorKind::Overloaded,
+            Self::Overloaded { .. } | Self::SearchesOverloaded { .. } => ErrorKind::Overloaded,
             Self::Stopped { .. } => ErrorKind::Stopped,
             Self::NotInitialized => ErrorKind::NotInitialized,
             Self::AlreadyInitialized { .. } => ErrorKind::AlreadyInitialized,
@@ -189,6 +205,13 @@ impl ServiceError {
             },
             Self::Overloaded { limit } => ErrorDetail {
                 limit: Some(*limit),
+                ..plain
+            },
+            Self::SearchesOverloaded {
+                limit, retry_after, ..
+            } => ErrorDetail {
+                limit: Some(*limit),
+                retry_after_ms: u64::try_from(retry_after.as_millis()).ok(),
                 ..plain
             },
             Self::RequestTooLarge { max } => ErrorDetail {

@@ -84,8 +84,10 @@ impl Observed for NodeView {
                 points: stats.points,
                 point_bytes: stats.bytes,
                 disk_bytes: stats.disk_bytes + log_disk_bytes,
-                memory_bytes: stats.index_bytes,
+                memory_bytes: stats.index_bytes + stats.vector_cache_bytes,
                 index_backlog: stats.index_backlog,
+                index_indexed: stats.index_indexed,
+                index_reused: stats.index_reused,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 uptime_seconds: self.started.elapsed().as_secs(),
             },
@@ -106,19 +108,26 @@ fn role(role: consensus::Role) -> Role {
 fn state(state: consensus::NodeState) -> NodeState {
     match state {
         consensus::NodeState::Serving => NodeState::Serving,
-        consensus::NodeState::Syncing(sync) => NodeState::Syncing(SyncProgress {
-            done: sync.done,
-            total: sync.total,
-            leader: sync.leader,
-            index: sync.index,
-            received_bytes: sync.received_bytes,
-            elapsed_seconds: sync.elapsed.as_secs(),
-            left_seconds: sync.left.map(|left| left.as_secs()),
-            installing: sync.installing,
-            why: sync.why.map(why),
-        }),
+        consensus::NodeState::Syncing(sync) => NodeState::Syncing(progress(sync)),
         consensus::NodeState::Waiting { .. } => NodeState::Waiting,
-        consensus::NodeState::Quarantined { reason } => NodeState::Quarantined { reason },
+        consensus::NodeState::Quarantined { reason, repair } => NodeState::Quarantined {
+            reason,
+            repair: repair.map(progress),
+        },
+    }
+}
+
+fn progress(sync: consensus::SyncStatus) -> SyncProgress {
+    SyncProgress {
+        done: sync.done,
+        total: sync.total,
+        leader: sync.leader,
+        index: sync.index,
+        received_bytes: sync.received_bytes,
+        elapsed_seconds: sync.elapsed.as_secs(),
+        left_seconds: sync.left.map(|left| left.as_secs()),
+        installing: sync.installing,
+        why: sync.why.map(why),
     }
 }
 
@@ -175,14 +184,15 @@ fn catch_up(counters: consensus::CatchUpCounters) -> CatchUp {
 }
 
 fn verified(trust: &consensus::TrustStatus) -> Verified {
-    let last = trust.verified.as_ref();
+    let (last, compared) = (trust.verified.as_ref(), trust.compared.as_ref());
     let no_majority =
         |last: &consensus::Verified| matches!(last.verdict, consensus::Verdict::NoMajority { .. });
     Verified {
         log_index: last.map_or(0, |last| last.index),
         at_ms: last.map_or(0, |last| last.at_ms),
-        no_majority: last.is_some_and(no_majority),
+        no_majority: compared.is_some_and(no_majority),
         divergences: trust.divergences,
+        compared_index: compared.map_or(0, |last| last.index),
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn not_ready(figures: &NodeFigures) -> Option<String> {
             "it is catching up: {} of about {} rows",
             sync.done, sync.total
         )),
-        NodeState::Quarantined { reason } => Some(format!("it is quarantined: {reason}")),
+        NodeState::Quarantined { reason, .. } => Some(format!("it is quarantined: {reason}")),
     }
 }
 
@@ -196,6 +196,8 @@ pub(crate) mod tests {
             disk_bytes: 4096,
             memory_bytes: 2048,
             index_backlog: 9,
+            index_indexed: 71,
+            index_reused: 72,
             version: "0".into(),
             uptime_seconds: 1,
         };
@@ -259,6 +261,7 @@ pub(crate) mod tests {
         });
         let quarantined = NodeState::Quarantined {
             reason: "root differs".into(),
+            repair: None,
         };
         let homeless = NodeFigures {
             cluster: None,
@@ -319,6 +322,8 @@ pub(crate) mod tests {
             "pando_raft_log_entries 12",
             "pando_points 1000",
             "pando_index_backlog 9",
+            "pando_index_indexed_total 71",
+            "pando_index_reused_total 72",
             "pando_overlay_bytes 77",
             "pando_catch_up_rows_put_total 5",
             "pando_sync_bytes_total{direction=\"received\"} 99",

@@ -9,6 +9,7 @@ mod docs_tests;
 mod node;
 mod requests;
 mod scrub;
+mod searches;
 mod sync;
 mod trust;
 mod work;
@@ -24,6 +25,7 @@ use crate::traffic::Traffic;
 
 pub(crate) use node::NodeFigures;
 pub(crate) use requests::RequestMetrics;
+pub(crate) use searches::{Refusal, SearchMetrics};
 
 /// Content type of [`Metrics::render`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,6 +35,7 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(crate) struct Metrics {
     registry: Registry,
     requests: RequestMetrics,
+    searches: SearchMetrics,
     node: node::NodeMetrics,
     trust: trust::TrustMetrics,
     traffic: Arc<Traffic>,
@@ -46,11 +49,13 @@ impl Metrics {
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program that runs", version);
         let requests = RequestMetrics::register(&mut registry);
+        let searches = SearchMetrics::register(&mut registry);
         let node = node::NodeMetrics::register(&mut registry);
         let trust = trust::TrustMetrics::register(&mut registry);
         Self {
             registry,
             requests,
+            searches,
             node,
             trust,
             traffic,
@@ -59,6 +64,10 @@ impl Metrics {
 
     pub(crate) fn requests(&self) -> &RequestMetrics {
         &self.requests
+    }
+
+    pub(crate) fn searches(&self) -> &SearchMetrics {
+        &self.searches
     }
 
     /// All metrics as text, in the OpenMetrics format that Prometheus reads.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use pando_consensus::{Node, NodeAddress, NodeOptions};
+use pando_consensus::{CatchUps, Components, Node, NodeAddress, NodeOptions, SystemClock};
 use pando_model::{ClusterId, NodeId};
-use pando_replica::ReplicaError;
+use pando_replica::{Replica, ReplicaError, SaveWhich};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -22,7 +22,9 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::config::{Config, advertised};
 use crate::figures::NodeView;
-use crate::grpc::{self, ADMIN_TIMEOUT, Admission, Api, PublicApi, RequestSpan};
+use crate::grpc::{
+    self, ADMIN_TIMEOUT, Admission, Api, PublicApi, RequestSpan, SearchGate, Threads,
+};
 use crate::http;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
@@ -42,9 +44,16 @@ const NODE_API: &str = "node-api";
 const HTTP: &str = "http";
 const LOADING: &str = "loading";
 const PEERS: &str = "peers";
+const CHECKPOINTS: &str = "index-checkpoints";
+const REINDEXING: &str = "reindexing";
 
-/// How often it is looked whether the membership has changed.
-const PEERS_INTERVAL: Duration = Duration::from_millis(500);
+/// Pause before the known members are written down again, after that failed.
+const PEERS_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether index checkpoints are due.
+const CHECKPOINTS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often what is being indexed anew is given more to do: often enough that it does not run out of it.
+const REINDEXING_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Where a running node is reached, and who it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -103,18 +112,21 @@ async fn run_as(
     let transport = Arc::new(NodeTransport::new(envelope.clone(), connector));
     let mut shutdown = pin!(shutdown);
     let options = node_options(&config, &identity);
+    let catch_ups = CatchUps::default();
     tokio::select! {
-        repaired = stores.repair(options.clone(), Arc::clone(&transport) as _) => repaired?,
+        repaired = stores.repair(options.clone(), Arc::clone(&transport) as _, catch_ups.clone()) => repaired?,
         () = shutdown.as_mut() => return Ok(()),
     }
-    let node = Node::start(
-        options,
-        Arc::clone(&stores.replica),
-        Arc::clone(&stores.log),
-        Arc::clone(&transport) as _,
-    )
-    .await
-    .context("consensus did not start")?;
+    let components = Components {
+        replica: Arc::clone(&stores.replica),
+        log: Arc::clone(&stores.log),
+        transport: Arc::clone(&transport) as _,
+        clock: Arc::new(SystemClock),
+        catch_ups,
+    };
+    let node = Node::start_with(options, components)
+        .await
+        .context("consensus did not start")?;
 
     let running = Running {
         view: Arc::new(NodeView {
@@ -271,8 +283,12 @@ impl Running {
         grpc::set_health(&health, false).await;
         self.start_health(health.clone());
         self.start_peers(config.data_dir.clone());
-        self.start_public_api(config, api, health);
-        Ok(())
+        self.start_every(CHECKPOINTS, CHECKPOINTS_INTERVAL, |replica| {
+            replica.save_checkpoints(SaveWhich::Due)
+        });
+        // Gives vectors again to graphs that are made anew.
+        self.start_every(REINDEXING, REINDEXING_INTERVAL, Replica::reindex);
+        self.start_public_api(config, api, health)
     }
 
     /// Stops the process when its points cannot be loaded, and nobody is there to mend them from.
@@ -317,10 +333,20 @@ impl Running {
         });
     }
 
-    fn start_public_api(&mut self, config: &Config, listener: TcpListener, health: HealthReporter) {
+    fn start_public_api(
+        &mut self,
+        config: &Config,
+        listener: TcpListener,
+        health: HealthReporter,
+    ) -> anyhow::Result<()> {
         let api = Api {
             node: Arc::clone(&self.node),
             identity: Arc::clone(&self.identity),
+            gate: SearchGate::new(
+                config.searches_running_max,
+                config.searches_waiting_max,
+                Arc::clone(&self.metrics),
+            ),
         };
         let metrics = Arc::clone(&self.metrics);
         let node = Arc::clone(&self.node);
@@ -336,8 +362,15 @@ impl Running {
             ),
             health,
         };
-        self.workers
-            .spawn(PUBLIC_API, |stop| grpc::serve(listener, public, stop));
+        let threads = Threads::new()?;
+        let listener = listener.into_std()?;
+        self.workers.spawn(PUBLIC_API, |stop| async move {
+            // Connections belong to the threads that take them on.
+            let serve =
+                async move { grpc::serve(TcpListener::from_std(listener)?, public, stop).await };
+            threads.run(serve).await
+        });
+        Ok(())
     }
 
     /// Watches the node: tells the health service, and stops the process when consensus has stopped.
@@ -366,21 +399,33 @@ impl Running {
         self.workers.spawn(PEERS, |stop| async move {
             let mut written = Vec::new();
             loop {
-                let mut members = node.status().await.members;
-                for member in &mut members {
-                    member.matched = None;
-                }
-                if !members.is_empty() && members != written {
-                    let (dir, list) = (data_dir.clone(), members.clone());
-                    match blocking(move || peers::write(&dir, &list)).await? {
-                        Ok(()) => written = members,
-                        Err(error) => warn!(%error, "the known members cannot be written down"),
+                let members = tokio::select! {
+                    members = node.members_other_than(&written) => members,
+                    () = stop.cancelled() => return Ok(()),
+                };
+                let (dir, list) = (data_dir.clone(), members.clone());
+                match blocking(move || peers::write(&dir, &list)).await? {
+                    Ok(()) => written = members,
+                    Err(error) => {
+                        warn!(%error, "the known members cannot be written down");
+                        tokio::time::sleep(PEERS_PAUSE).await;
                     }
                 }
+            }
+        });
+    }
+
+    /// Does some work on the replica every so often, away from the async threads.
+    fn start_every(&mut self, name: &'static str, pause: Duration, work: fn(&Replica) -> u64) {
+        let node = Arc::clone(&self.node);
+        self.workers.spawn(name, move |stop| async move {
+            loop {
                 tokio::select! {
-                    () = tokio::time::sleep(PEERS_INTERVAL) => {}
+                    () = tokio::time::sleep(pause) => {}
                     () = stop.cancelled() => return Ok(()),
                 }
+                let replica = Arc::clone(node.replica());
+                blocking(move || work(&replica)).await?;
             }
         });
     }
@@ -389,6 +434,8 @@ impl Running {
     async fn stop(mut self, stores: Stores) -> anyhow::Result<()> {
         self.workers.stop(HEALTH).await;
         self.workers.stop(PEERS).await;
+        self.workers.stop(CHECKPOINTS).await;
+        self.workers.stop(REINDEXING).await;
         self.workers.stop(PUBLIC_API).await;
         // Whoever waits for the rest to be loaded is told that it will not be.
         let replica = Arc::clone(self.node.replica());
@@ -401,6 +448,8 @@ impl Running {
         blocking(move || {
             stores.replica.make_durable()?;
             stores.log.flush()?;
+            // Last: what it costs to be killed in this is a graph that is built anew.
+            stores.replica.save_checkpoints(SaveWhich::Changed);
             anyhow::Ok(())
         })
         .await?

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use pando_consensus::{MemberStatus, NodeAddress};
+use pando_consensus::NodeAddress;
 use pando_model::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -32,13 +32,13 @@ pub(crate) fn read(data_dir: &Path) -> Vec<(NodeId, NodeAddress)> {
 }
 
 /// Writes the members down. Blocks on the disk.
-pub(crate) fn write(data_dir: &Path, members: &[MemberStatus]) -> io::Result<()> {
+pub(crate) fn write(data_dir: &Path, members: &[(NodeId, NodeAddress)]) -> io::Result<()> {
     let peers: Vec<Peer> = members
         .iter()
-        .map(|member| Peer {
-            id: member.id,
-            node: member.address.node.clone(),
-            api: member.address.api.clone(),
+        .map(|(id, address)| Peer {
+            id: *id,
+            node: address.node.clone(),
+            api: address.api.clone(),
         })
         .collect();
     let draft = data_dir.join(DRAFT);
@@ -61,13 +61,7 @@ mod tests {
             node: "b:7701".into(),
             api: "b:7700".into(),
         };
-        let member = MemberStatus {
-            id: 2,
-            address: address.clone(),
-            voter: true,
-            matched: None,
-        };
-        write(dir.path(), &[member]).expect("written");
+        write(dir.path(), &[(2, address.clone())]).expect("written");
         assert_eq!(read(dir.path()), [(2, address)]);
         fs::write(dir.path().join(FILE), "[{").expect("damaged");
         assert_eq!(read(dir.path()), []);

@@ -5,15 +5,16 @@
 //! aside and got anew from another member, before the node takes part in anything. A marker file stands from before the
 //! first is done until the second is, so that a repair that was cut off goes on at the next start.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use pando_consensus::{NodeOptions, Repair, Transport};
+use pando_consensus::{CatchUps, NodeOptions, Repair, Transport};
 use pando_model::GroupId;
-use pando_replica::{Replica, ReplicaOptions};
+use pando_replica::{CheckpointOptions, Replica, ReplicaOptions};
 use pando_storage::{KvStore, SledOptions, SledStore};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -28,12 +29,16 @@ const LOG_CACHE_BYTES: u64 = 16 << 20;
 
 const LOG: &str = "log";
 const DATA: &str = "data";
+/// Holds index checkpoints, and nothing else.
+const INDEX: &str = "index";
 /// Stands while the state is being repaired.
 const MARKER: &str = "repairing";
 /// Holds how many starts in a row have not come behind opening the state.
 const OPENING: &str = "opening";
 /// After so many of them the state counts as damaged.
 const DEATHS_MAX: u32 = 3;
+/// How often it is told how far a repair is.
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
 /// What the names of damaged stores that were moved aside start with; the time follows.
 const ASIDE_PREFIX: &str = "data.damaged-";
 
@@ -126,6 +131,7 @@ impl Stores {
         &mut self,
         options: NodeOptions,
         transport: Arc<dyn Transport>,
+        catch_ups: CatchUps,
     ) -> anyhow::Result<()> {
         let Some(at_least) = self.repair else {
             return Ok(());
@@ -136,14 +142,36 @@ impl Stores {
             options,
             peers: peers::read(&self.data_dir),
             at_least,
+            catch_ups: catch_ups.clone(),
         };
-        let index = repair.run().await;
+        let index = tokio::select! {
+            index = repair.run() => index,
+            never = tell(&catch_ups) => match never {},
+        };
         self.repair = None;
         let data_dir = self.data_dir.clone();
         let cleared = tokio::task::spawn_blocking(move || clear(&data_dir));
         cleared.await.context("the repair was interrupted")??;
         warn!(index, "the stored state is repaired");
         Ok(())
+    }
+}
+
+/// Tells how far a repair is, while nobody can ask for it yet.
+async fn tell(catch_ups: &CatchUps) -> Infallible {
+    loop {
+        tokio::time::sleep(TELL_INTERVAL).await;
+        if let Some(sync) = catch_ups.running() {
+            info!(
+                peer = sync.leader,
+                done = sync.done,
+                total = sync.total,
+                received_bytes = sync.received_bytes,
+                left_seconds = sync.left.map(|left| left.as_secs()),
+                installing = sync.installing,
+                "the stored state is being repaired"
+            );
+        }
     }
 }
 
@@ -192,6 +220,11 @@ fn open_replica(
             0 => usize::MAX,
             least => least,
         },
+        vector_cache_bytes_max: config.vector_cache_mib_max << 20,
+        checkpoints: (config.index_checkpoint_s > 0).then(|| CheckpointOptions {
+            dir: data_dir.join(INDEX),
+            interval: Duration::from_secs(config.index_checkpoint_s),
+        }),
         ..ReplicaOptions::default()
     };
     let store = Arc::new(store);

@@ -67,7 +67,7 @@ pub(crate) mod kind {
     // 3 is retired: content without the digest of its row.
     pub(crate) const OVERLAY_HEAD: u8 = 4;
     // 5 is retired: content of an overlay's own.
-    pub(crate) const STAGE_META: u8 = 6;
+    // 6 is retired: what a stage was built on, never written.
     pub(crate) const INTENT: u8 = 7;
     pub(crate) const OWNER: u8 = 8;
     pub(crate) const CONTENT: u8 = 9;
@@ -92,8 +92,6 @@ pub enum StoredKey {
     /// Data store, kind 4. Key: `overlay u32 | tree u32 | key [16]`. Value: put (with a digest row, which tells where
     /// the content is) or delete.
     OverlayHead(OverlayId, RowAddress),
-    /// Data store, kind 6. Key: nothing more. Value: what the stage was built on (versioned; the replica's type).
-    StageMeta,
     /// Data store, kind 7. Key: nothing more. Value: the intent to install (versioned; consensus's type).
     Intent,
     /// Both stores, kind 8. Key: nothing more. Value: which node's the store is (versioned; the server's type).
@@ -127,7 +125,6 @@ impl StoredKey {
         bytes.push(kind);
         match self {
             Self::Meta
-            | Self::StageMeta
             | Self::Intent
             | Self::Owner
             | Self::Vote
@@ -180,7 +177,6 @@ impl StoredKey {
         match self {
             Self::Digest(at) | Self::Content(at, ..) | Self::OverlayHead(_, at) => Some(*at),
             Self::Meta
-            | Self::StageMeta
             | Self::Intent
             | Self::Owner
             | Self::Vote
@@ -197,7 +193,6 @@ impl StoredKey {
             Self::Digest(_) => kind::DIGEST,
             Self::Content(..) => kind::CONTENT,
             Self::OverlayHead(..) => kind::OVERLAY_HEAD,
-            Self::StageMeta => kind::STAGE_META,
             Self::Intent => kind::INTENT,
             Self::Owner => kind::OWNER,
             Self::Vote => kind::VOTE,
@@ -213,7 +208,6 @@ impl StoredKey {
 fn length_of(kind: u8) -> Option<usize> {
     let fields = match kind {
         kind::META
-        | kind::STAGE_META
         | kind::INTENT
         | kind::OWNER
         | kind::VOTE
@@ -280,7 +274,6 @@ impl Fields<'_> {
             kind::OVERLAY_HEAD => {
                 StoredKey::OverlayHead(OverlayId(self.number()?), self.address()?)
             }
-            kind::STAGE_META => StoredKey::StageMeta,
             kind::INTENT => StoredKey::Intent,
             kind::OWNER => StoredKey::Owner,
             kind::VOTE => StoredKey::Vote,

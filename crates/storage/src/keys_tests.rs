@@ -13,7 +13,6 @@ fn any_key() -> impl Strategy<Value = StoredKey> {
     let overlay = any::<u32>().prop_map(OverlayId);
     prop_oneof![
         Just(StoredKey::Meta),
-        Just(StoredKey::StageMeta),
         Just(StoredKey::Intent),
         Just(StoredKey::Owner),
         Just(StoredKey::Vote),
@@ -35,7 +34,7 @@ fn layouts_are_fixed() {
     let overlay = OverlayId(0x0a0b_0c0d);
     let group = GroupId(0x1122_3344);
     let address = [vec![1, 2, 3, 4], vec![0xaa; 16]].concat();
-    let cases: [(StoredKey, u8, Vec<u8>); 12] = [
+    let cases: [(StoredKey, u8, Vec<u8>); 11] = [
         (StoredKey::Meta, 1, vec![]),
         (StoredKey::Digest(row), 2, address.clone()),
         (
@@ -48,7 +47,6 @@ fn layouts_are_fixed() {
             4,
             [&[10, 11, 12, 13], &*address].concat(),
         ),
-        (StoredKey::StageMeta, 6, vec![]),
         (StoredKey::Intent, 7, vec![]),
         (StoredKey::Owner, 8, vec![]),
         (StoredKey::Vote, 16, vec![]),
@@ -61,7 +59,7 @@ fn layouts_are_fixed() {
         ),
         (StoredKey::Quarantine, 20, vec![]),
     ];
-    let lengths = [5, 25, 35, 29, 5, 5, 5, 5, 5, 5, 15, 5];
+    let lengths = [5, 25, 35, 29, 5, 5, 5, 5, 5, 15, 5];
     for ((key, kind, fields), length) in cases.into_iter().zip(lengths) {
         let expected = [&[0x11, 0x22, 0x33, 0x44, kind], &*fields].concat();
         let encoded = key.encode(group);

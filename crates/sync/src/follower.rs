@@ -268,7 +268,7 @@ impl Follower {
     fn on_greeting(&mut self, base: Base, response: Response) -> Result<Step, SyncError> {
         match response {
             Response::Equal { index } => {
-                self.stats.mode = Mode::Equal;
+                self.stats.mode = Some(Mode::Equal);
                 let finished = Some(Finished::Equal { index });
                 Ok(Step {
                     finished,

@@ -5,10 +5,9 @@ use crate::message::{Request, Response};
 use crate::row::row_bytes;
 
 /// How a follower finds out what it lacks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// Nothing: its root is the leader's.
-    #[default]
     Equal,
     /// It has the leader's state of an earlier log index, and takes what was written since.
     Lineage,
@@ -72,8 +71,8 @@ impl Traffic {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How it began, for the tree with the most rows to compare.
-    pub mode: Mode,
+    /// How it began, for the tree with the most rows to compare; none before the leader has said what it has.
+    pub mode: Option<Mode>,
     /// Trees that were not equal after what was written since was taken, and so had to be walked.
     pub fallbacks: u64,
     /// Trees walked once more with whole hashes, because short ones hid a difference.
@@ -105,9 +104,9 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Adds what another session has counted. The mode is the other's; round trips, which follow each other, add up.
+    /// Adds what another session has counted. The mode is the other's, if it has one; round trips, which follow each other, add up.
     pub fn add(&mut self, other: &Self) {
-        self.mode = other.mode;
+        self.mode = other.mode.or(self.mode);
         self.fallbacks += other.fallbacks;
         self.reruns += other.reruns;
         self.relists += other.relists;

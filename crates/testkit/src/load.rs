@@ -20,8 +20,8 @@ use crate::wait::eventually;
 
 /// Values per vector.
 const DIMENSION: u32 = 8;
-/// Ids that are written: few enough for writers to meet.
-const IDS: u64 = 400;
+/// Rows that writers are at work on: ids 0 to so many, few enough for writers to meet.
+pub const IDS: u64 = 400;
 /// Most points in one write.
 const POINTS_MAX: u64 = 12;
 /// Payload field that carries the write's number.

@@ -1,18 +1,41 @@
 //! Collections and aliases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use pando_client::{ErrorKind, Pando};
 use pando_model::limits::DIMENSION_MAX;
-use pando_model::{CollectionInfo, CollectionSchema, Consistency, CountQuery, Metric};
+use pando_model::{CollectionInfo, CollectionSchema, Consistency, CountQuery, Metric, VectorName};
 
-use super::expected::{catalogue, check, over};
+use super::expected::{Expected, catalogue, check, invalid, over};
 use super::{DIMENSION, good, name, node};
 
 /// What a client can see of the state.
 async fn visible(sdk: &Pando) -> Result<Vec<CollectionInfo>> {
     Ok(sdk.list_collections(Consistency::Linearizable).await?)
+}
+
+fn bad_schemas() -> Result<Vec<(&'static str, CollectionSchema, Expected)>> {
+    let dot = |dimension| CollectionSchema::single(dimension, Metric::Dot);
+    let none = CollectionSchema {
+        vectors: BTreeMap::new(),
+        sparse_vectors: BTreeSet::new(),
+    };
+    let wide = u32::try_from(DIMENSION_MAX)? + 1;
+    Ok(vec![
+        ("no dimension", dot(0), over(DIMENSION_MAX, "1 to 16384")),
+        (
+            "too many dimensions",
+            dot(wide),
+            over(DIMENSION_MAX, "1 to 16384"),
+        ),
+        ("no vectors", none, over(16, "at least one vector")),
+        (
+            "a name for a dense and a sparse vector",
+            dot(DIMENSION).with_sparse(VectorName::default()),
+            invalid("both dense and sparse"),
+        ),
+    ])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,26 +48,9 @@ async fn bad_collections_are_refused() -> Result<()> {
         let (sdk, name) = (sdk.clone(), name(text));
         async move { sdk.create_collection(&name, schema).await }
     };
-    let flat = CollectionSchema::single(0, Metric::Dot);
-    let wide = CollectionSchema::single(u32::try_from(DIMENSION_MAX)? + 1, Metric::Dot);
-    let none = CollectionSchema {
-        vectors: BTreeMap::new(),
-    };
-    check(
-        "no dimension",
-        create("a", flat).await,
-        &over(DIMENSION_MAX, "1 to 16384"),
-    );
-    check(
-        "too many dimensions",
-        create("a", wide).await,
-        &over(DIMENSION_MAX, "1 to 16384"),
-    );
-    check(
-        "no vectors",
-        create("a", none).await,
-        &over(16, "at least one vector"),
-    );
+    for (what, schema, expected) in bad_schemas()? {
+        check(what, create("a", schema).await, &expected);
+    }
     let exists = catalogue(ErrorKind::CollectionExists, "exists already");
     check(
         "a duplicate collection",

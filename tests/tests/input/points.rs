@@ -7,7 +7,8 @@ use pando_model::limits::{
     FILTER_CONDITIONS_MAX, PAYLOAD_BYTES_MAX, POINTS_PER_WRITE_MAX, WRITE_BYTES_MAX,
 };
 use pando_model::{
-    Condition, Consistency, CountQuery, Filter, Payload, Point, Range, Selector, Value, VectorName,
+    Condition, Consistency, CountQuery, Filter, Payload, Point, Range, Selector, SparseVector,
+    Value, VectorName,
 };
 
 use super::expected::{Expected, check, invalid, over};
@@ -26,6 +27,13 @@ type Bad = (&'static str, Vec<Point>, Expected);
 
 fn bad_vectors() -> Result<Vec<Bad>> {
     let title = VectorName::parse("title")?;
+    let sparse = SparseVector::new(vec![7], vec![1.0])?;
+    let unknown_sparse = good(3).with_sparse(title.clone(), sparse.clone());
+    let dense = Point {
+        vectors: BTreeMap::new(),
+        ..good(3)
+    };
+    let dense = dense.with_sparse(VectorName::default(), sparse);
     let unknown = Point {
         vectors: BTreeMap::from([(title, vec![1.0])]),
         ..good(3)
@@ -59,6 +67,16 @@ fn bad_vectors() -> Result<Vec<Bad>> {
             "an unknown vector",
             vec![good(1), unknown],
             invalid("title"),
+        ),
+        (
+            "an unknown sparse vector",
+            vec![good(1), unknown_sparse],
+            invalid("title"),
+        ),
+        (
+            "a sparse vector in place of a dense one",
+            vec![good(1), dense],
+            invalid("give all of its 4 values"),
         ),
         ("no vector", vec![good(1), none], invalid("at least one")),
     ])

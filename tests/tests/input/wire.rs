@@ -52,11 +52,15 @@ async fn collections_the_sdk_would_not_ask_for_are_refused() -> Result<()> {
     let metric = v1::VectorParams {
         dimension: 4,
         metric: 0,
+        quantization: 0,
     };
     let vectors = [(String::new(), metric)].into_iter().collect();
     let create = v1::CreateCollectionRequest {
         name: "a".to_owned(),
-        schema: Some(v1::CollectionSchema { vectors }),
+        schema: Some(v1::CollectionSchema {
+            vectors,
+            ..v1::CollectionSchema::default()
+        }),
         request_id: String::new(),
     };
     refused("no metric", collections.create(create).await, "metric");
@@ -65,6 +69,50 @@ async fn collections_the_sdk_would_not_ask_for_are_refused() -> Result<()> {
     let after = cluster.status(1).await?;
     assert_eq!((after.last_log, after.root), (before.last_log, before.root));
     cluster.finish().await
+}
+
+/// Indices and values that are no sparse vector: the SDK has a type for them.
+async fn refuse_sparse_vectors(points: &mut PointsClient<Channel>) {
+    for (what, indices, values, says) in [
+        (
+            "an unsorted sparse vector",
+            vec![5, 2],
+            vec![1.0; 2],
+            "increasing",
+        ),
+        ("an index twice", vec![5, 5], vec![1.0; 2], "given twice"),
+        (
+            "fewer values than indices",
+            vec![5, 6],
+            vec![1.0],
+            "2 indices and 1 values",
+        ),
+        (
+            "an infinite value",
+            vec![5],
+            vec![f32::INFINITY],
+            "must be finite",
+        ),
+        ("a zero", vec![5], vec![0.0], "leave the index out"),
+        ("no entries", vec![], vec![], "at least one index"),
+        (
+            "too many entries",
+            (0..16_385).collect(),
+            vec![1.0; 16_385],
+            "limit of 16384",
+        ),
+    ] {
+        let sparse = v1::SparseVector { indices, values };
+        let data = Some(v1::vector::Data::Sparse(sparse));
+        let mut point = v1::Point::from(good(1));
+        point.vectors.insert("t".to_owned(), v1::Vector { data });
+        let upsert = v1::UpsertRequest {
+            collection: "words".to_owned(),
+            points: vec![point],
+            request_id: String::new(),
+        };
+        refused(what, points.upsert(upsert).await, says);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +155,7 @@ async fn so_are_such_points_and_selectors() -> Result<()> {
         points.upsert(upsert(empty, "")).await,
         "vector",
     );
+    refuse_sparse_vectors(&mut points).await;
     let nothing = v1::Condition { condition: None };
     let filter = v1::Filter {
         must: vec![nothing],

@@ -1,4 +1,4 @@
-//! `pando bench`: what catching up costs, measured with real processes.
+//! `pando bench`: what catching up and searching cost, measured with real processes.
 
 mod change;
 mod load;
@@ -9,6 +9,7 @@ mod pressure;
 mod report;
 mod row;
 mod run;
+mod search;
 mod settings;
 mod stage;
 mod startup;
@@ -28,18 +29,26 @@ pub(crate) enum BenchCommand {
     ///
     /// Starts nodes of its own on free loopback ports, with their data in a temporary directory, and ends them.
     Sync(sync::SyncArgs),
+
+    /// Recall and latency of searches over the length of the graph's list, on data of one's own
+    ///
+    /// Searches in a collection that is there, or loads a file into a node of its own and ends it.
+    Search(search::SearchArgs),
 }
 
 impl BenchCommand {
     /// Whether it has something to put in order when it is told to end.
     pub(crate) fn cleans_up(&self) -> bool {
-        let Self::Sync(args) = self;
-        args.cleans_up()
+        match self {
+            Self::Sync(args) => args.cleans_up(),
+            Self::Search(_) => false,
+        }
     }
 }
 
 pub(crate) async fn run(context: &Context, command: BenchCommand) -> anyhow::Result<()> {
     match command {
         BenchCommand::Sync(args) => sync::run(context, args).await,
+        BenchCommand::Search(args) => search::run(context, args).await,
     }
 }

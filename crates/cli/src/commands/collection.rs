@@ -1,10 +1,11 @@
-//! `pando collection`: create, list, info, drop, alias.
+//! `pando collection`: create, list, info, update, drop, alias.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, Subcommand};
 use pando_model::{
-    CollectionInfo, CollectionName, CollectionSchema, Consistency, Metric, VectorName, VectorParams,
+    CollectionInfo, CollectionName, CollectionSchema, Consistency, Metric, Quantization,
+    VectorName, VectorParams,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +29,8 @@ pub(crate) enum CollectionCommand {
         #[command(flatten)]
         read: ReadArgs,
     },
+    /// Change how a vector is kept in memory; nodes index anew in the background and answer searches meanwhile
+    Update(UpdateArgs),
     /// Drop a collection, its points and its aliases
     Drop {
         /// The collection
@@ -47,16 +50,42 @@ pub(crate) struct CreateArgs {
     name: CollectionName,
 
     /// Dimension of the default vector
-    #[arg(long, value_name = "N", required_unless_present = "vectors")]
+    #[arg(long, value_name = "N", required_unless_present_any = ["vectors", "sparse"])]
     dim: Option<u32>,
 
-    /// How vectors are compared: cosine, dot or euclidean
+    /// How vectors are compared: cosine, dot, euclidean, manhattan or poincare (norms below 1)
     #[arg(long, default_value = "cosine", requires = "dim")]
     metric: Metric,
 
-    /// A vector with a name, e.g. title:384:cosine; repeat it for more
-    #[arg(long = "vector", value_name = "NAME:DIM:METRIC")]
+    /// How the default vector is kept in memory once there is a graph: f16, int8, which takes about half as much, or
+    /// binary, which takes a quarter and reads what it scores from storage. Hits are scored from the vectors themselves
+    /// in any case
+    #[arg(long, value_name = "FORM", default_value = "f16", requires = "dim")]
+    quantization: Quantization,
+
+    /// A vector with a name, e.g. title:384:cosine or title:384:cosine:int8; repeat it for more
+    #[arg(long = "vector", value_name = "NAME:DIM:METRIC[:FORM]")]
     vectors: Vec<NamedVector>,
+
+    /// A sparse vector with this name, compared by dot product; repeat it for more
+    #[arg(long, value_name = "NAME", value_parser = VectorName::parse)]
+    sparse: Vec<VectorName>,
+}
+
+/// Arguments of `pando collection update`.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// Collection or alias
+    #[arg(value_parser = CollectionName::parse)]
+    name: CollectionName,
+
+    /// How the vector is to be kept in memory: f16, int8 or binary
+    #[arg(long, value_name = "FORM")]
+    quantization: Quantization,
+
+    /// Which vector; the default one if not given. Repeat it for more
+    #[arg(long = "vector", value_name = "NAME", value_parser = VectorName::parse)]
+    vectors: Vec<VectorName>,
 }
 
 /// How a read is made.
@@ -108,6 +137,7 @@ pub(crate) async fn run(context: &Context, command: CollectionCommand) -> anyhow
             let info = client.describe_collection(&name, read.consistency).await?;
             format.show(|| info_json(&info), || describe(&info))?;
         }
+        CollectionCommand::Update(args) => update(context, args).await?,
         CollectionCommand::Drop { name } => {
             let written = client.drop_collection(&name).await?;
             let json = || json!({ "name": name, "log_index": written.log_index });
@@ -115,6 +145,25 @@ pub(crate) async fn run(context: &Context, command: CollectionCommand) -> anyhow
         }
         CollectionCommand::Alias(command) => alias(context, command).await?,
     }
+    Ok(())
+}
+
+async fn update(context: &Context, args: UpdateArgs) -> anyhow::Result<()> {
+    let UpdateArgs {
+        name,
+        quantization,
+        mut vectors,
+    } = args;
+    if vectors.is_empty() {
+        vectors.push(VectorName::default());
+    }
+    let vectors: BTreeMap<_, _> = (vectors.into_iter())
+        .map(|vector| (vector, quantization))
+        .collect();
+    let written = context.client()?.quantize(&name, &vectors).await?;
+    let json = || json!({ "name": name, "log_index": written.log_index });
+    let text = || format!("{name} is kept as {quantization} from now on; see pando cluster status");
+    context.format.show(json, text)?;
     Ok(())
 }
 
@@ -157,6 +206,7 @@ fn schema(args: CreateArgs) -> anyhow::Result<CollectionSchema> {
             VectorParams {
                 dimension,
                 metric: args.metric,
+                quantization: args.quantization,
             },
         );
     }
@@ -165,14 +215,27 @@ fn schema(args: CreateArgs) -> anyhow::Result<CollectionSchema> {
             return Err(BadInput(format!("vector {name} is given twice")).into());
         }
     }
-    let schema = CollectionSchema { vectors };
+    let mut sparse_vectors = BTreeSet::new();
+    for name in args.sparse {
+        if !sparse_vectors.insert(name.clone()) {
+            return Err(BadInput(format!("vector {name} is given twice")).into());
+        }
+    }
+    let schema = CollectionSchema {
+        vectors,
+        sparse_vectors,
+    };
     schema.validate()?;
     Ok(schema)
 }
 
 fn info_json(info: &CollectionInfo) -> Value {
     let vector = |(name, params): (&VectorName, &VectorParams)| {
-        let shape = json!({ "dimension": params.dimension, "metric": params.metric.name() });
+        let shape = json!({
+            "dimension": params.dimension,
+            "metric": params.metric.name(),
+            "quantization": params.quantization.name(),
+        });
         (name.as_str().to_owned(), shape)
     };
     json!({
@@ -182,17 +245,30 @@ fn info_json(info: &CollectionInfo) -> Value {
         "root": hex(&info.root),
         "aliases": info.aliases,
         "vectors": info.definition.schema.vectors.iter().map(vector).collect::<serde_json::Map<_, _>>(),
+        "sparse_vectors": info.definition.schema.sparse_vectors,
         "created_ms": info.definition.created.wall_ms,
     })
 }
 
 fn vectors_text(info: &CollectionInfo) -> String {
     let vectors = info.definition.schema.vectors.iter();
-    let text = vectors.map(|(name, params)| match name.as_str() {
-        "" => format!("{} {}", params.dimension, params.metric),
-        name => format!("{name}: {} {}", params.dimension, params.metric),
+    let text = vectors.map(|(name, params)| {
+        let shape = format!("{} {}", params.dimension, params.metric);
+        let shape = match params.quantization {
+            Quantization::F16 => shape,
+            other => format!("{shape} {other}"),
+        };
+        match name.as_str() {
+            "" => shape,
+            name => format!("{name}: {shape}"),
+        }
     });
-    text.collect::<Vec<_>>().join("\n")
+    let sparse = info.definition.schema.sparse_vectors.iter();
+    let sparse = sparse.map(|name| match name.as_str() {
+        "" => "sparse".to_owned(),
+        name => format!("{name}: sparse"),
+    });
+    text.chain(sparse).collect::<Vec<_>>().join("\n")
 }
 
 fn names(aliases: &[CollectionName]) -> String {
@@ -271,13 +347,57 @@ mod tests {
     }
 
     #[test]
+    fn quantization_comes_from_flags_too() {
+        let args = [
+            "--dim",
+            "4",
+            "--quantization",
+            "int8",
+            "--vector",
+            "title:8:dot:int8",
+            "--vector",
+            "body:8:dot",
+        ];
+        let schema = parsed(&args).expect("fine");
+        let is = |name| schema.vectors[&VectorName::parse(name).expect("a name")].quantization;
+        assert_eq!(is(""), Quantization::Int8);
+        assert_eq!(is("title"), Quantization::Int8);
+        assert_eq!(is("body"), Quantization::F16);
+    }
+
+    #[test]
+    fn sparse_vectors_need_a_name_and_nothing_else() {
+        let name = |name| VectorName::parse(name).expect("a name");
+        let mixed = parsed(&["--dim", "4", "--sparse", "terms", "--sparse", "tags"]);
+        let mixed = mixed.expect("fine");
+        assert_eq!(mixed.vectors.len(), 1);
+        assert_eq!(mixed.sparse_vectors, ["tags", "terms"].map(name).into());
+        let alone = parsed(&["--sparse", "terms"]).expect("fine");
+        assert!(alone.vectors.is_empty());
+    }
+
+    #[test]
     fn schemas_that_cannot_be_are_refused() {
         for bad in [
             &[][..],
             &["--dim", "0"],
             &["--dim", "20000"],
             &["--dim", "4", "--metric", "angular"],
+            &["--dim", "4", "--quantization", "int4"],
+            &[
+                "--dim",
+                "4",
+                "--metric",
+                "manhattan",
+                "--quantization",
+                "int8",
+            ],
+            &["--quantization", "int8", "--vector", "a:4:dot"],
+            &["--vector", "a:4:dot:int4"],
             &["--vector", "a:4:dot", "--vector", "a:5:dot"],
+            &["--vector", "a:4:dot", "--sparse", "a"],
+            &["--sparse", "a", "--sparse", "a"],
+            &["--sparse", "a b"],
         ] {
             assert!(parsed(bad).is_err(), "{bad:?}");
         }

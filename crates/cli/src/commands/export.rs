@@ -163,6 +163,7 @@ mod tests {
                 version: Stamp::at(1),
                 payload: Some(Payload::default()),
                 vectors: [(pando_model::VectorName::default(), vec![0.5, 1.5])].into(),
+                sparse_vectors: [].into(),
             };
             let mut output = Output::create(&path).expect("created");
             output.write(&point).expect("written");

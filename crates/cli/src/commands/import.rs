@@ -25,8 +25,8 @@ pub(crate) struct ImportArgs {
     #[arg(value_parser = CollectionName::parse)]
     collection: CollectionName,
 
-    /// Points: .npy (2-d float16 or float32), .fvecs, or .jsonl with {"id", "vector", "payload"} per line; each
-    /// may end in .gz
+    /// Points: .npy (2-d float16 or float32), .fvecs, or .jsonl with {"id", "vector", "payload"} per line, or with
+    /// "vectors" by name, sparse ones as {"indices": [..], "values": [..]}; each may end in .gz
     #[arg(long, value_name = "FILE")]
     vectors: PathBuf,
 

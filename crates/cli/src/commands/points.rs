@@ -133,7 +133,7 @@ struct Points<'a> {
     points: Vec<PointJson<'a>>,
 }
 
-fn table(points: &[StoredPoint]) -> String {
+pub(super) fn table(points: &[StoredPoint]) -> String {
     let mut table = output::table(["id", "written", "payload"]);
     for point in points {
         let payload = point.payload.as_ref().map(|p| p.to_json().to_string());

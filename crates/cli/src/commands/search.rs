@@ -1,19 +1,21 @@
 //! `pando search`.
 
+mod groups;
+
 use std::path::PathBuf;
 
 use clap::Args;
 use pando_model::{
-    CollectionName, Consistency, Filter, Hit, PointId, SearchQuery, StoredPoint, VectorName,
-    WithVectors,
+    CollectionName, Consistency, Examples, Explained, Explanation, Filter, GroupQuery, Hit,
+    PointId, SearchQuery, VectorName, WithVectors,
 };
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::exit::{BadInput, No};
 use crate::output::{self, cut};
-use crate::parse::{self, VectorText};
+use crate::parse::{self, ExampleText};
 use crate::point_json::{self, PointJson};
+use crate::vector_json::VectorJson;
 use crate::{filter_text, readers};
 
 /// Arguments of `pando search`.
@@ -66,52 +68,78 @@ pub(crate) struct SearchArgs {
     /// Show the vectors, too
     #[arg(long)]
     with_vectors: bool,
+
+    /// Group the hits by this payload field; --limit is then the number of groups
+    #[arg(long, value_name = "KEY", conflicts_with = "offset")]
+    group_by: Option<String>,
+
+    /// Most hits in a group
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "group_by")]
+    group_size: usize,
+
+    /// Tell how the hits were found, where, and in what time
+    #[arg(long)]
+    explain: bool,
+
+    /// And unlike this one: an id or a vector as JSON; repeat it for more
+    // `requires` alone does not hold where `--like` is ruled out by another of its group.
+    #[arg(long, value_name = "ID|JSON", requires = "like",
+          conflicts_with_all = ["vector", "id", "vectors"])]
+    unlike: Vec<ExampleText>,
 }
 
 /// What is searched for; exactly one.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Query {
-    /// A vector as JSON: '[0.1, 0.2]'
+    /// A vector as JSON: '[0.1, 0.2]', or by a sparse one '{"indices": [3, 17], "values": [0.5, 1.2]}'
     #[arg(long, value_name = "JSON")]
-    vector: Option<VectorText>,
+    vector: Option<VectorJson>,
 
     /// The vector of this point, which is itself left out of the hits
     #[arg(long, value_name = "ID")]
     id: Option<PointId>,
+
+    /// Points like this one: an id or a vector as JSON; repeat it for more. Examples are left out of the hits
+    #[arg(long, value_name = "ID|JSON")]
+    like: Vec<ExampleText>,
 
     /// A vector from a file (.npy, .fvecs); see --row
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
 }
 
+impl Query {
+    /// The query for so many hits.
+    async fn read(
+        self,
+        row: u64,
+        unlike: Vec<ExampleText>,
+        limit: usize,
+    ) -> anyhow::Result<SearchQuery> {
+        if let Some(vector) = self.vector {
+            return Ok(vector.query(limit));
+        }
+        if let Some(id) = self.id {
+            return Ok(SearchQuery::by_id(id, limit));
+        }
+        if let Some(file) = self.vectors {
+            let read = move || readers::vector_at(&file, row);
+            let vector = tokio::task::spawn_blocking(read).await??;
+            return Ok(SearchQuery::new(vector, limit));
+        }
+        let of = |texts: Vec<ExampleText>| texts.into_iter().map(|ExampleText(example)| example);
+        let examples = Examples::default().like(of(self.like)).unlike(of(unlike));
+        Ok(SearchQuery::by_examples(examples, limit))
+    }
+}
+
 pub(crate) async fn run(context: &Context, args: SearchArgs) -> anyhow::Result<()> {
     let client = context.client()?;
-    let mut filter = args.filter;
-    let vector = match (args.query.vector, args.query.id, args.query.vectors) {
-        (Some(VectorText(vector)), None, None) => vector,
-        (None, Some(id), None) => {
-            let found = client
-                .get(
-                    &args.collection,
-                    [id],
-                    false,
-                    WithVectors::All,
-                    args.consistency,
-                )
-                .await?;
-            filter = Some(without(filter, id));
-            vector_of(found, id, &args.vector_name)?
-        }
-        (None, None, Some(file)) => {
-            let row = args.row;
-            tokio::task::spawn_blocking(move || readers::vector_at(&file, row)).await??
-        }
-        _ => return Err(BadInput("give one of --vector, --id, --vectors".to_owned()).into()),
-    };
+    let query = args.query.read(args.row, args.unlike, args.limit).await?;
     let query = SearchQuery {
         vector_name: args.vector_name,
-        filter,
+        filter: args.filter,
         offset: args.offset,
         score_threshold: args.threshold,
         ef: args.ef,
@@ -121,48 +149,96 @@ pub(crate) async fn run(context: &Context, args: SearchArgs) -> anyhow::Result<(
         } else {
             WithVectors::None
         },
-        ..SearchQuery::new(vector, args.limit)
+        ..query
     };
+    if let Some(group_by) = args.group_by {
+        let query = GroupQuery {
+            query: SearchQuery {
+                explain: args.explain,
+                ..query
+            },
+            group_by,
+            group_size: args.group_size,
+        };
+        return groups::run(context, &args.collection, query, args.consistency).await;
+    }
     query.validate()?;
-    let hits = client
-        .search(&args.collection, query, args.consistency)
-        .await?;
+    let (hits, explanation) = if args.explain {
+        let search = client.search_explained(&args.collection, query, args.consistency);
+        let Explained { hits, explanation } = search.await?;
+        (hits, Some(explanation))
+    } else {
+        let search = client.search(&args.collection, query, args.consistency);
+        (search.await?, None)
+    };
     let json = || Hits {
         hits: hits.iter().map(PointJson::from).collect(),
+        explanation: explanation.as_ref().map(Into::into),
     };
-    context.format.show(json, || table(&hits))?;
+    let text = || {
+        let how = explanation.as_ref().map(sentence).unwrap_or_default();
+        format!("{}{how}", table(&hits))
+    };
+    context.format.show(json, text)?;
     Ok(())
-}
-
-fn without(filter: Option<Filter>, id: PointId) -> Filter {
-    let mut filter = filter.unwrap_or_default();
-    filter
-        .must_not
-        .push(pando_model::Condition::HasId([id].into()));
-    filter
-}
-
-fn vector_of(found: Vec<StoredPoint>, id: PointId, name: &VectorName) -> anyhow::Result<Vec<f32>> {
-    let point = found
-        .into_iter()
-        .next()
-        .ok_or_else(|| No(format!("there is no point {id}")))?;
-    let vector = point.vectors.into_iter().find(|(n, _)| n == name);
-    Ok(vector
-        .ok_or_else(|| No(format!("point {id} has no vector {name}")))?
-        .1)
 }
 
 /// What scripts get.
 #[derive(Serialize)]
 struct Hits<'a> {
     hits: Vec<PointJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<ExplanationJson<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ExplanationJson<'a> {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ef: Option<u32>,
+    unindexed: u64,
+    filtered: bool,
+    widened: bool,
+    matching: Option<u64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
+    text: &'a str,
+    elapsed_ms: f64,
+    node: u64,
+}
+
+impl<'a> From<&'a Explanation> for ExplanationJson<'a> {
+    fn from(explanation: &'a Explanation) -> Self {
+        let plan = &explanation.plan;
+        Self {
+            kind: plan.kind.name(),
+            ef: plan.ef,
+            unindexed: plan.unindexed,
+            filtered: plan.filtered,
+            widened: plan.widened,
+            matching: plan.matching,
+            reason: &plan.reason,
+            text: &plan.text,
+            elapsed_ms: explanation.elapsed.as_secs_f64() * 1e3,
+            node: explanation.node,
+        }
+    }
+}
+
+pub(super) fn sentence(explanation: &Explanation) -> String {
+    let Explanation {
+        plan,
+        elapsed,
+        node,
+    } = explanation;
+    let ms = elapsed.as_secs_f64() * 1e3;
+    format!("\n{}; {ms:.2} ms on node {node}", plan.text)
 }
 
 /// Widest payload shown in a table.
 const PAYLOAD_WIDTH: usize = 160;
 
-fn table(hits: &[Hit]) -> String {
+pub(super) fn table(hits: &[Hit]) -> String {
     if hits.is_empty() {
         return "no hits".to_owned();
     }

@@ -202,6 +202,7 @@ mod tests {
                 version: Stamp::at(1),
                 payload: None,
                 vectors: [].into(),
+                sparse_vectors: [].into(),
             },
         };
         let right = |ids: &[u64]| {

@@ -102,11 +102,8 @@ impl Drift {
                 .map_or(0, Vec::len);
             let schema = CollectionSchema::single(u32::try_from(dimension)?, Metric::Cosine);
             schema.normalise_point(&mut point)?;
-            let record = Record {
-                vectors: point.vectors,
-                payload: point.payload.encode(),
-            };
-            bytes += point.id.to_bytes().len() + VERSION_BYTES + record.encode().len();
+            let id_bytes = point.id.to_bytes().len();
+            bytes += id_bytes + VERSION_BYTES + Record::from(point).encode().len();
         }
         bytes += self
             .deletes

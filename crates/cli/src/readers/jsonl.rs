@@ -1,6 +1,7 @@
 //! JSON lines: one payload, or one whole point, per line.
 //!
-//! A point is `{"id": 7, "vector": [..], "payload": {..}}`, or with `"vectors": {"name": [..]}`; `id` is an
+//! A point is `{"id": 7, "vector": [..], "payload": {..}}`, or with `"vectors": {"name": [..]}`; a sparse vector is
+//! `{"indices": [..], "values": [..]}` in place of the list. `id` is an
 //! integer or a UUID and may be left out. `version` is what an export adds; an import ignores it. [`crate::point_json`] writes what [`points`] reads.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{BadInput, Defaults, Points, Result, open, show};
+use crate::vector_json::VectorJson;
 
 /// Longest line. A point at every limit takes about 6 MiB as text.
 const LINE_BYTES_MAX: u64 = 16 << 20;
@@ -97,9 +99,9 @@ pub(crate) fn values<T: DeserializeOwned>(path: &Path) -> Result<Lines<T>> {
 #[serde(deny_unknown_fields)]
 struct JsonPoint {
     id: Option<JsonId>,
-    vector: Option<Vec<f32>>,
+    vector: Option<VectorJson>,
     #[serde(default)]
-    vectors: BTreeMap<VectorName, Vec<f32>>,
+    vectors: BTreeMap<VectorName, VectorJson>,
     #[serde(default)]
     payload: Value,
     /// Says when the exported point was written: a point that is imported is written anew.
@@ -160,22 +162,34 @@ fn point(json: JsonPoint, row: u64, defaults: &Defaults) -> std::result::Result<
                 .ok_or("its number does not fit 64 bits")?,
         ),
     };
-    let mut vectors = json.vectors;
+    let mut all = json.vectors;
     if let Some(vector) = json.vector {
         let name = defaults.vector_name.clone();
-        if vectors.insert(name.clone(), vector).is_some() {
+        if all.insert(name.clone(), vector).is_some() {
             return Err(format!(
                 "vector {name} is given twice, as `vector` and in `vectors`"
             ));
         }
     }
-    if vectors.is_empty() {
+    if all.is_empty() {
         return Err("it has no vector".to_owned());
+    }
+    let (mut vectors, mut sparse_vectors) = (BTreeMap::new(), BTreeMap::new());
+    for (name, vector) in all {
+        match vector {
+            VectorJson::Dense(values) => {
+                vectors.insert(name, values);
+            }
+            VectorJson::Sparse(vector) => {
+                sparse_vectors.insert(name, vector);
+            }
+        }
     }
     let payload = Payload::from_json(json.payload).map_err(|e| e.to_string())?;
     Ok(Point {
         id,
         vectors,
+        sparse_vectors,
         payload,
     })
 }

@@ -226,15 +226,19 @@ fn whole_points_keep_their_ids_and_come_back_as_written() {
     let text = format!(
         "{{\"id\": 7, \"vector\": [1.0, 2.0], \"payload\": {{\"a\": \"b\"}}}}\n\
          {{\"id\": \"{uuid}\", \"vectors\": {{\"title\": [0.5], \"body\": [1.5]}}}}\n\
-         {{\"vector\": [0.1]}}\n"
+         {{\"vector\": [0.1]}}\n\
+         {{\"vectors\": {{\"\": [1.0], \"terms\": {{\"indices\": [2, 70000], \"values\": [0.1, -2]}}}}}}\n\
+         {{\"vectors\": {{\"terms\": {{\"indices\": [5], \"values\": [1]}}}}}}\n"
     );
     let points = read(&dir.file("p.jsonl", text), None).expect("fine");
     let ids: Vec<String> = points.iter().map(|p| p.id.to_string()).collect();
     assert_eq!(
         ids,
-        ["7", uuid, "12"],
-        "the third line is numbered by its place"
+        ["7", uuid, "12", "13", "14"],
+        "lines without an id are numbered by their place"
     );
+    let sparse: Vec<_> = points.iter().map(|p| p.sparse_vectors.len()).collect();
+    assert_eq!(sparse, [0, 0, 0, 1, 1]);
 
     let written = points.iter().map(|p| {
         let stored = StoredPoint {
@@ -242,6 +246,7 @@ fn whole_points_keep_their_ids_and_come_back_as_written() {
             version: Stamp::default(),
             payload: Some(p.payload.clone()),
             vectors: p.vectors.clone(),
+            sparse_vectors: p.sparse_vectors.clone(),
         };
         format!("{}\n", PointJson::from(&stored))
     });
@@ -265,6 +270,11 @@ fn points_that_mean_nothing_are_refused() {
         ),
         (r#"{"id": 1, "vector": [1], "payload": 3}"#, "JSON object"),
         (r#"{"id": 1, "vektor": [1]}"#, "vektor"),
+        (
+            r#"{"id": 1, "vectors": {"t": {"indices": [2, 2], "values": [1, 1]}}}"#,
+            "index 2 is given twice",
+        ),
+        (r#"{"id": 1, "vector": 3}"#, "a list of numbers, or"),
     ] {
         let error = refused(&dir.file("bad.jsonl", line), None);
         assert!(error.contains(reason), "{line}: {error}");

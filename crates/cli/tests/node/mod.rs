@@ -25,18 +25,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts one on free ports.
-    pub(crate) fn start(data: &Path, bootstrap: &str) -> Self {
+    /// Starts one on free ports, with these settings.
+    pub(crate) fn start(data: &Path, settings: &[&str]) -> Self {
         let mut child = pando()
-            .args([
-                "serve",
-                "--output",
-                "json",
-                "--log-level",
-                "off",
-                "--bootstrap",
-                bootstrap,
-            ])
+            .args(["serve", "--output", "json", "--log-level", "off"])
+            .args(settings)
             .args([
                 "--api-listen",
                 "127.0.0.1:0",

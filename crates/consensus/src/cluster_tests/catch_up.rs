@@ -123,6 +123,24 @@ async fn a_stream_cut_again_and_again_resumes_without_sending_anything_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_broke_before_the_leader_spoke_does_not_tell_the_way() {
+    let mut cluster = Cluster::start(1).await;
+    let tree = cluster.create().await;
+    cluster.upsert(1, tree, 0..500, 1).await;
+    cluster.purge_everywhere().await;
+    cluster.boot(2).await;
+    cluster.net.break_syncs(2, [0, 0]);
+    cluster.node(1).add_learner(2, address(2)).await.unwrap();
+    cluster.settle().await;
+    let cost = cluster.catch_up(2).await;
+    assert_eq!((cost.delta_sessions, cost.resumed), (1, 2), "{cost:?}");
+    let last = cost.last.expect("it caught up");
+    assert_eq!(last.path, CatchUpPath::Bulk, "{last:?}");
+    let served = cluster.node(1).status().await.sync;
+    assert_eq!((served.streams_served, served.streams_cut), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_go_on_during_a_sync_and_the_view_stands_still() {
     let mut cluster = Cluster::start(1).await;
     let tree = cluster.create().await;

@@ -12,16 +12,19 @@ use pando_model::{
 use pando_replica::{Replica, ReplicaOptions};
 use pando_storage::{KvStore, MemoryStore};
 
+use crate::cluster_tests::frail::FrailStore;
 use crate::testing::Net;
 use crate::{CatchUpCounters, Node, NodeAddress, NodeOptions, Receipt, purged_index};
 
 /// What hangs longer than this has failed.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 const DIMENSION: u32 = 64;
+/// Of the collection all tests use.
+pub(super) const SALT: [u8; 16] = [7; 16];
 
 struct Member {
     log: Arc<MemoryStore>,
-    data: Arc<MemoryStore>,
+    data: Arc<FrailStore>,
     node: Option<Arc<Node>>,
 }
 
@@ -119,7 +122,7 @@ impl Cluster {
     }
 
     /// The store of a node's state.
-    pub(super) fn data(&self, id: NodeId) -> &MemoryStore {
+    pub(super) fn data(&self, id: NodeId) -> &FrailStore {
         &self.members.get(&id).unwrap().data
     }
 
@@ -271,7 +274,7 @@ pub(super) fn create_command() -> Command {
     Command::CreateCollection {
         name: name(),
         schema: CollectionSchema::single(DIMENSION, Metric::Dot),
-        salt: [7; 16],
+        salt: SALT,
     }
 }
 

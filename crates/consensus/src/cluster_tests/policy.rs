@@ -5,8 +5,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::cluster_tests::harness::{Cluster, DEADLINE, address};
+use crate::cluster_tests::trust;
+use crate::session::{done_frame, hello_frame, is_refusal, open_frame};
 use crate::status::SyncFigures;
-use crate::{CatchUpPath, CatchUpReason, NodeOptions, PeerRpc, PurgeCause};
+use crate::{CatchUpPath, CatchUpReason, NodeOptions, PeerRpc, PurgeCause, RefusalCode};
 
 /// Waits until the figures of a node are as wanted, doing something in between.
 async fn until(
@@ -192,6 +194,97 @@ async fn a_follower_waits_for_its_turn_without_a_view_and_hears_its_leader() {
     let last = cost.last.expect("it caught up");
     assert!(last.index >= newest, "{last:?}");
     assert_eq!(leader.status().await.sync.waiting, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repair_waits_for_its_turn() {
+    let cluster = Cluster::start_with(3, one_at_a_time).await;
+    let tree = cluster.create().await;
+    let (leader, wrong) = (cluster.leader().await, cluster.follower().await);
+    let mut ids = cluster.ids().into_iter();
+    let other = ids.find(|id| ![leader, wrong].contains(id)).unwrap();
+    cluster.upsert(leader, tree, 0..500, 1).await;
+    cluster.settle().await;
+    let node = cluster.node(leader);
+    let given = node.give_view(other).await.unwrap();
+    trust::diverge(&cluster, wrong, tree);
+    let verified = node.verify(DEADLINE).await.unwrap();
+    assert_eq!(verified.verdict.minority().collect::<Vec<_>>(), [wrong]);
+    let queued = |figures: &SyncFigures| figures.waiting == 1;
+    until(&cluster, leader, "it waits", queued, async || {}).await;
+    assert_eq!(node.status().await.views_served, 1);
+    assert!(cluster.node(wrong).progress.running().is_none());
+    // The other has all it wants.
+    let transport = cluster.net.transport(other);
+    let pipe = transport.open_sync(leader, &address(leader)).await.unwrap();
+    for frame in [open_frame(given.token), done_frame()] {
+        pipe.tx.send(frame).await.unwrap();
+    }
+    trust::repaired(&cluster, wrong, tree).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_asks_for_a_view_again_has_one_and_others_are_refused() {
+    let cluster = Cluster::start_with(3, one_at_a_time).await;
+    let tree = cluster.create().await;
+    let giver = cluster.leader().await;
+    let others: Vec<_> = cluster
+        .ids()
+        .into_iter()
+        .filter(|id| *id != giver)
+        .collect();
+    cluster.upsert(giver, tree, 0..100, 1).await;
+    let node = cluster.node(giver);
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        tokens.push(node.give_view(others[0]).await.unwrap().token);
+        let (status, stats) = (node.status().await, node.replica().stats().unwrap());
+        assert_eq!((status.views_served, stats.views), (1, 1), "{tokens:?}");
+    }
+    let refused = node.give_view(others[1]).await.unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Busy, "{refused}");
+    // The last is served, those before are not.
+    for token in tokens.clone() {
+        let frames = [open_frame(token), hello_frame()];
+        let transport = cluster.net.transport(others[0]);
+        let mut pipe = transport.open_sync(giver, &address(giver)).await.unwrap();
+        for frame in frames {
+            pipe.tx.send(frame).await.unwrap();
+        }
+        let answer = pipe.rx.recv().await.unwrap().unwrap();
+        assert_eq!(is_refusal(&answer), Some(&token) != tokens.last());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_stream_that_came_to_its_end_counts_as_served() {
+    let cluster = Cluster::start(2).await;
+    let tree = cluster.create().await;
+    let (giver, other) = (cluster.leader().await, cluster.follower().await);
+    cluster.upsert(giver, tree, 0..100, 1).await;
+    let node = cluster.node(giver);
+    let transport = cluster.net.transport(other);
+    let ends = |figures: &SyncFigures| (figures.streams_served, figures.streams_cut);
+    let before = ends(&node.status().await.sync);
+    for done in [None, Some(done_frame())] {
+        let token = node.give_view(other).await.unwrap().token;
+        let mut pipe = transport.open_sync(giver, &address(giver)).await.unwrap();
+        for frame in [open_frame(token), hello_frame()] {
+            pipe.tx.send(frame).await.unwrap();
+        }
+        assert!(!is_refusal(&pipe.rx.recv().await.unwrap().unwrap()));
+        let said_so = done.is_some();
+        if let Some(done) = done {
+            pipe.tx.send(done).await.unwrap();
+            assert!(pipe.rx.recv().await.is_none(), "the stream is over");
+        }
+        drop(pipe);
+        let wanted = (before.0 + u64::from(said_so), before.1 + 1);
+        let ended = |figures: &SyncFigures| ends(figures) == wanted;
+        until(&cluster, giver, "its end", ended, async || {}).await;
+        // A view that was cut may be asked for again; one that was read is closed.
+        assert_eq!(node.status().await.views_served, usize::from(!said_so));
+    }
 }
 
 fn slow(options: &mut NodeOptions) {

@@ -1,13 +1,16 @@
 //! Rot in a node's storage: found while it runs, mended from the others, never served, never sent on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pando_model::{NodeId, PointId, WithVectors};
-use pando_storage::{Batch, KvStore as _};
+use pando_replica::{Replica, ReplicaOptions};
+use pando_storage::{Batch, KvStore as _, MemoryStore};
 use tokio::time::{Instant, sleep};
 
-use crate::cluster_tests::harness::{Cluster, DEADLINE, address, name};
-use crate::{NodeOptions, ScrubStatus};
+use crate::cluster_tests::harness::{Cluster, DEADLINE, address, name, point};
+use crate::cluster_tests::trust;
+use crate::{CatchUpPath, CatchUpReason, CatchUps, NodeOptions, Repair, ScrubStatus};
 
 /// Kind bytes of what belongs to rows: digests and contents.
 const ROW_KINDS: [u8; 3] = [2, 3, 9];
@@ -110,4 +113,58 @@ async fn a_leader_with_rot_mends_it_and_syncs_a_new_node() {
     cluster.settle().await;
     assert_eq!(read_all(&cluster, 4, leader), 0);
     assert!(cluster.node(leader).status().await.scrub.mended > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_nobody_can_give_do_not_keep_others_from_being_mended() {
+    let cluster = Cluster::start_with(3, fast).await;
+    let tree = cluster.create().await;
+    let (leader, sick) = (cluster.leader().await, cluster.follower().await);
+    cluster.upsert(leader, tree, 0..POINTS, 1).await;
+    cluster.settle().await;
+    // More than are asked for in one call; nobody has compared the members yet.
+    for ids in [10_000..10_200, 10_200..10_400] {
+        trust::diverge_by(&cluster, sick, tree, ids.map(|id| point(id, 1)));
+    }
+    rot(&cluster, sick, 1);
+    until(&cluster, sick, |s| s.passes > 0 && s.mended >= POINTS).await;
+    assert_eq!(read_all(&cluster, sick, leader), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_is_got_anew_is_shown_and_counted_like_a_catch_up() {
+    let cluster = Cluster::start(3).await;
+    let tree = cluster.create().await;
+    let (giver, lost) = (cluster.leader().await, cluster.follower().await);
+    cluster.upsert(giver, tree, 0..POINTS, 1).await;
+    let store = Arc::new(MemoryStore::new());
+    let replica = Replica::open(store, ReplicaOptions::default(), None).unwrap();
+    let catch_ups = CatchUps::default();
+    let repair = Repair {
+        replica: Arc::new(replica),
+        transport: cluster.net.transport(lost),
+        options: NodeOptions::new(lost),
+        peers: vec![(giver, address(giver))],
+        at_least: 1,
+        catch_ups: catch_ups.clone(),
+    };
+    let gate = cluster.net.hold_sync(lost, 1);
+    let repairing = tokio::spawn(repair.run());
+    gate.reached().await;
+    let sync = catch_ups.running().expect("it is shown");
+    let why = sync.why.expect("and why");
+    assert_eq!((sync.leader, why.reason), (giver, CatchUpReason::Repair));
+    gate.open();
+    let index = repairing.await.unwrap();
+    assert_eq!(catch_ups.running(), None);
+    let (count, last) = catch_ups.0.finished();
+    let last = last.expect("it counts");
+    assert_eq!((count, last.index, last.why), (1, index, why));
+    assert_eq!(last.path, CatchUpPath::Bulk);
+    assert!(
+        last.rows_put > POINTS && last.received_bytes > 0,
+        "{last:?}"
+    );
+    let views = cluster.node(giver).status().await.views_served;
+    assert_eq!(views, 0, "what was read is closed");
 }

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use pando_merkle::{Digest, leaf_digest, value_digest};
+use pando_merkle::{Digest, Key, leaf_digest, value_digest};
 use pando_model::{
-    Command, Consistency, GroupId, NodeId, PointId, Proposal, Record, Selector, Stamp, TreeId,
+    Command, Consistency, GroupId, NodeId, Point, PointId, Proposal, Record, Selector, Stamp,
+    TreeId,
 };
+use pando_storage::{Batch, KvStore as _, RowAddress, StoredKey};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::harness::{Cluster, DEADLINE, point};
-use crate::{NodeOptions, NodeState, PeerRpc, ReadFailure, Verdict};
+use super::harness::{Cluster, DEADLINE, SALT, point};
+use crate::testing::Gate;
+use crate::{CatchUpReason, NodeOptions, NodeState, PeerRpc, ReadFailure, Verdict};
 
 fn proposal(command: Command) -> Proposal {
     Proposal {
@@ -22,14 +26,24 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Has a replica hold another content of one point, lack a second, and hold a third that nobody else has.
-fn diverge(cluster: &Cluster, id: NodeId, tree: TreeId) {
+pub(super) fn diverge(cluster: &Cluster, id: NodeId, tree: TreeId) {
+    diverge_by(cluster, id, tree, [point(3, 99), point(777, 1)]);
     let replica = cluster.node(id).replica();
-    let points = vec![point(3, 99), point(777, 1)];
-    let upsert = Command::Upsert { tree, points };
     let selector = Selector::Ids([PointId::Num(5)].into());
-    replica.diverge(proposal(upsert)).unwrap();
     let delete = Command::Delete { tree, selector };
     replica.diverge(proposal(delete)).unwrap();
+}
+
+/// Has a replica hold points that nobody else has.
+pub(super) fn diverge_by(
+    cluster: &Cluster,
+    id: NodeId,
+    tree: TreeId,
+    points: impl IntoIterator<Item = Point>,
+) {
+    let points = points.into_iter().collect();
+    let upsert = proposal(Command::Upsert { tree, points });
+    cluster.node(id).replica().diverge(upsert).unwrap();
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -51,17 +65,14 @@ fn is_quarantined(cluster: &Cluster, id: NodeId) -> bool {
 fn digest_of(id: u64, version: u64, stamp: &str) -> String {
     let stamp: Stamp = stamp.parse().unwrap();
     let point = point(id, version);
-    let record = Record {
-        vectors: point.vectors,
-        payload: point.payload.encode(),
-    };
+    let record = Record::from(point);
     let value = value_digest(&record.encode());
     let id = PointId::Num(id).to_bytes();
     leaf_digest(&id, &stamp.to_bytes(), &value).to_string()
 }
 
-/// The evidence a node has written: the header, and the lines of the collection in the order of their ids.
-fn evidence(cluster: &Cluster, id: NodeId) -> (Value, Vec<Value>) {
+/// The evidence a node has written: the header, and the lines.
+fn evidence_lines(cluster: &Cluster, id: NodeId) -> (Value, Vec<Value>) {
     let files: Vec<_> = std::fs::read_dir(cluster.evidence_dir(id))
         .unwrap()
         .map(|file| file.unwrap().path())
@@ -70,7 +81,14 @@ fn evidence(cluster: &Cluster, id: NodeId) -> (Value, Vec<Value>) {
     let text = std::fs::read_to_string(&files[0]).unwrap();
     let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let header: Value = lines.next().unwrap();
+    (header, lines.collect())
+}
+
+/// The header, and the lines of the collection in the order of their ids.
+fn evidence(cluster: &Cluster, id: NodeId) -> (Value, Vec<Value>) {
+    let (header, lines) = evidence_lines(cluster, id);
     let mut points: Vec<Value> = lines
+        .into_iter()
         .filter(|line: &Value| line["collection"] == "words")
         .collect();
     points.sort_by_key(|line| line["id"].as_str().unwrap().parse::<u64>().unwrap());
@@ -106,7 +124,7 @@ fn expected_keys(header: &Value) -> Value {
     header["keys"].clone()
 }
 
-async fn repaired(cluster: &Cluster, wrong: NodeId, tree: TreeId) {
+pub(super) async fn repaired(cluster: &Cluster, wrong: NodeId, tree: TreeId) {
     until("its quarantine ends", || !is_quarantined(cluster, wrong)).await;
     let leader = cluster.leader().await;
     cluster.upsert(leader, tree, 900..910, 1).await;
@@ -128,8 +146,6 @@ async fn a_follower_that_differs_is_found_on_schedule_and_repaired_from_the_majo
     cluster.upsert(leader, tree, 0..500, 1).await;
     cluster.settle().await;
     diverge(&cluster, wrong, tree);
-    // The schedule looks again only when something was written.
-    cluster.upsert(leader, tree, 600..601, 1).await;
     let found = || cluster.node(leader).trust().status().divergences > 0;
     until("the difference is found", found).await;
     repaired(&cluster, wrong, tree).await;
@@ -180,7 +196,12 @@ async fn a_quarantined_node_serves_nothing_and_stays_so_over_a_crash() {
         "{refused:?}"
     );
     let state = node.status().await.state;
-    assert!(matches!(state, NodeState::Quarantined { .. }), "{state:?}");
+    let NodeState::Quarantined { repair, .. } = state else {
+        panic!("{state:?}")
+    };
+    let repair = repair.expect("the session is shown");
+    let why = repair.why.expect("and why there is one");
+    assert_eq!((repair.leader, why.reason), (leader, CatchUpReason::Repair));
     let stood = cluster.node(leader).transfer_leader(wrong).await;
     assert!(stood.is_err(), "it must not lead");
     assert_evidence(&cluster, wrong);
@@ -203,6 +224,84 @@ async fn a_quarantined_node_serves_nothing_and_stays_so_over_a_crash() {
     repaired(&cluster, wrong, tree).await;
 }
 
+/// Where the digest of a point's row is stored.
+fn digest_key(tree: TreeId, id: u64) -> Vec<u8> {
+    let key = Key::derive(&SALT, &PointId::Num(id).to_bytes());
+    StoredKey::Digest(RowAddress::new(tree, key)).encode(GroupId::CATALOGUE)
+}
+
+/// A cluster with a follower that differs, told so, whose repair is held where it begins.
+async fn held_repair(damage: impl Fn(&Cluster, NodeId, TreeId)) -> (Cluster, NodeId, Gate) {
+    let cluster = Cluster::start_with(3, |options: &mut NodeOptions| {
+        options.scrub_bytes_per_second = 0;
+    })
+    .await;
+    let tree = cluster.create().await;
+    let (leader, wrong) = (cluster.leader().await, cluster.follower().await);
+    cluster.upsert(leader, tree, 0..500, 1).await;
+    cluster.settle().await;
+    diverge(&cluster, wrong, tree);
+    damage(&cluster, wrong, tree);
+    let gate = cluster.net.hold_sync(wrong, 0);
+    let verified = cluster.node(leader).verify(DEADLINE).await.unwrap();
+    assert_eq!(verified.quarantined, [(wrong, Ok(()))]);
+    gate.reached().await;
+    (cluster, wrong, gate)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotten_row_of_what_differs_is_named_and_the_rest_with_it() {
+    let put = |cluster: &Cluster, node, key: Vec<u8>, value: Vec<u8>| {
+        let mut batch = Batch::new();
+        batch.put(key, value);
+        cluster.data(node).apply(batch).unwrap();
+    };
+    let sound = Mutex::new(None);
+    let (cluster, wrong, gate) = held_repair(|cluster, wrong, tree| {
+        let key = digest_key(tree, 777);
+        let value = cluster.data(wrong).get(&key).unwrap().unwrap();
+        put(cluster, wrong, key.clone(), b"rot".to_vec());
+        *sound.lock() = Some((key, value));
+    })
+    .await;
+    let (header, lines) = evidence_lines(&cluster, wrong);
+    assert!(header["unknown"].is_null() && header["incomplete"].is_null());
+    assert_eq!(header["keys"], header["listed"]);
+    let points = lines.iter().filter(|line| line["collection"] == "words");
+    let rotten = |line: &&Value| line["unreadable_here"] == true;
+    let (rotten, read): (Vec<_>, Vec<_>) = points.partition(rotten);
+    assert_eq!((rotten.len(), read.len()), (1, 2), "{lines:?}");
+    let key = Key::derive(&SALT, &PointId::Num(777).to_bytes());
+    assert_eq!(rotten[0]["key"], key.to_string());
+    assert!(!rotten[0]["here"].is_null(), "the tree knows its digest");
+    let (key, value) = sound.lock().take().unwrap();
+    put(&cluster, wrong, key, value);
+    gate.open();
+    until("its quarantine ends", || !is_quarantined(&cluster, wrong)).await;
+    cluster.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_storage_does_not_give_is_asked_for_again_and_then_said_to_be_missing() {
+    let (cluster, wrong, gate) = held_repair(|cluster, wrong, tree| {
+        cluster.data(wrong).refuse([digest_key(tree, 777)]);
+    })
+    .await;
+    let (header, lines) = evidence_lines(&cluster, wrong);
+    let why = header["incomplete"].as_str().expect("why");
+    assert!(why.contains("the test refuses this key"), "{why}");
+    let ids: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line["id"].as_str())
+        .collect();
+    assert!(ids.contains(&"3") && ids.contains(&"5"), "{lines:?}");
+    assert!(!ids.contains(&"777"), "{lines:?}");
+    cluster.data(wrong).refuse([]);
+    gate.open();
+    until("its quarantine ends", || !is_quarantined(&cluster, wrong)).await;
+    cluster.settle().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_disagree_have_no_majority_and_nothing_is_repaired() {
     let cluster = Cluster::start(2).await;
@@ -218,7 +317,8 @@ async fn two_that_disagree_have_no_majority_and_nothing_is_repaired() {
     assert!(!verified.equal && verified.quarantined.is_empty() && !verified.resigning);
     let status = cluster.node(leader).status().await.trust;
     assert_eq!(status.divergences, 1);
-    assert_eq!(status.verified.unwrap().verdict.name(), "no_majority");
+    assert_eq!(status.compared.unwrap().verdict.name(), "no_majority");
+    assert_eq!(status.verified, None, "nothing was");
     for id in [leader, other] {
         assert!(!is_quarantined(&cluster, id));
         assert_eq!(cluster.node(id).status().await.state, NodeState::Serving);
@@ -229,23 +329,21 @@ async fn two_that_disagree_have_no_majority_and_nothing_is_repaired() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_compared_again_while_nothing_is_written() {
+async fn members_are_compared_also_while_nothing_is_written() {
     let cluster = Cluster::start_with(3, |options: &mut NodeOptions| {
         options.check_interval = Duration::from_millis(50);
     })
     .await;
     let tree = cluster.create().await;
     let leader = cluster.leader().await;
-    cluster.upsert(leader, tree, 0..50, 1).await;
-    let last = || cluster.node(leader).replica().applied().index();
-    let equal_at = || cluster.node(leader).trust().equal_at();
-    until("all are compared", || equal_at() == Some(last())).await;
-    let index = last();
-    let later = || cluster.node(leader).trust().rounds_skipped() >= 5;
-    until("the schedule comes round", later).await;
-    assert_eq!(last(), index, "five times over, and no entry more");
-    cluster.upsert(leader, tree, 50..51, 1).await;
-    until("what was written is compared", || equal_at() > Some(index)).await;
+    let written = cluster.upsert(leader, tree, 0..50, 1).await;
+    let verified = || cluster.node(leader).trust().status().verified;
+    let mut last = written;
+    for _ in 0..5 {
+        let later = || verified().is_some_and(|found| found.index > last);
+        until("the schedule comes round", later).await;
+        last = verified().expect("just seen").index;
+    }
 }
 
 #[test]

@@ -28,10 +28,19 @@ pub(super) enum EvidenceError {
     Short { asked: usize, got: usize },
     #[error("it cannot be told: {0}")]
     Refused(#[from] LookRefused),
+    #[error("not all of it can be told yet: {reason}")]
+    Incomplete { reason: String },
     #[error("the file cannot be written")]
     Write(#[from] std::io::Error),
     #[error("the task was lost")]
     Lost,
+}
+
+impl EvidenceError {
+    /// Whether there is more to be told, perhaps, by another try.
+    pub(super) fn is_incomplete(&self) -> bool {
+        matches!(self, Self::Incomplete { .. })
+    }
 }
 
 /// What was found to differ.
@@ -39,14 +48,24 @@ pub(super) enum EvidenceError {
 struct Found {
     keys: u64,
     lines: Vec<Line>,
+    /// Why a part of it was not found out, if so.
+    missed: Option<String>,
+}
+
+impl Found {
+    fn miss(&mut self, refused: &LookRefused) {
+        self.missed.get_or_insert_with(|| refused.to_string());
+    }
 }
 
 impl Node {
-    /// Writes down what differs between this node and a member of the majority, if it can be told; and if not, why.
+    /// Writes down what differs between this node and a member of the majority, as far as it can be told; and why no
+    /// more. What storage does not give is worth another try, unless this is the `last`.
     pub(super) async fn write_evidence(
         &self,
         quarantine: &Quarantine,
         peer: (NodeId, &NodeAddress),
+        last: bool,
     ) -> Result<(), EvidenceError> {
         let Some(dir) = self.options.evidence_dir.clone() else {
             return Ok(());
@@ -55,11 +74,24 @@ impl Node {
         if evidence::path(&dir, index).exists() {
             return Ok(());
         }
-        let (found, unknown) = match self.differences(index, peer).await {
-            Ok(found) => (found, None),
-            // It never will be told: what was kept of that check is gone, here or there.
-            Err(EvidenceError::Refused(refused)) => (Found::default(), Some(refused.to_string())),
+        let mut found = Found::default();
+        let gone = match self.differences(index, peer, &mut found).await {
+            Ok(()) => false,
+            Err(EvidenceError::Refused(refused)) => {
+                found.miss(&refused);
+                refused.is_final()
+            }
             Err(error) => return Err(error),
+        };
+        let missed = found.missed.take();
+        // What was kept of that check is gone, here or there, or storage goes on failing: no more will be told.
+        if let Some(reason) = missed.clone().filter(|_| !gone && !last) {
+            return Err(EvidenceError::Incomplete { reason });
+        }
+        let (unknown, incomplete) = if found.keys == 0 {
+            (missed, None)
+        } else {
+            (None, missed)
         };
         let header = Header {
             index,
@@ -71,6 +103,7 @@ impl Node {
             keys: found.keys,
             listed: found.lines.len() as u64,
             unknown,
+            incomplete,
         };
         let writing =
             tokio::task::spawn_blocking(move || evidence::write(&dir, &header, &found.lines));
@@ -84,7 +117,8 @@ impl Node {
         &self,
         index: u64,
         peer: (NodeId, &NodeAddress),
-    ) -> Result<Found, EvidenceError> {
+        found: &mut Found,
+    ) -> Result<(), EvidenceError> {
         let not_kept = LookRefused::NotKept { index };
         let own = self.replica.checked(index).ok_or(not_kept.clone())?;
         let until = Instant::now() + self.options.call_timeout;
@@ -100,7 +134,6 @@ impl Node {
         };
         let (ours, theirs) = (trees(own.report()), trees(&theirs));
         let ids: BTreeSet<TreeId> = ours.keys().chain(theirs.keys()).copied().collect();
-        let mut found = Found::default();
         for tree in ids {
             let (here, there) = (ours.get(&tree), theirs.get(&tree));
             if here.map(|(_, root)| root) == there.map(|(_, root)| root) {
@@ -108,34 +141,38 @@ impl Node {
             }
             let name = here.or(there).map_or("", |(name, _)| name.as_str());
             let sides = (here.is_some(), there.is_some());
-            self.walk(index, (tree, name), sides, peer, &mut found)
-                .await?;
+            self.walk(index, (tree, name), sides, peer, found).await?;
         }
-        Ok(found)
+        Ok(())
     }
 
-    /// Walks one tree, a bounded number of prefixes at a time, the deepest first so that few are open.
+    /// Walks one tree, a bounded number of prefixes at a time, the deepest first so that few are open. Once one of them
+    /// cannot be looked at, each is looked at by itself, so that no other is missed.
     async fn walk(
         &self,
         index: u64,
         (tree, name): (TreeId, &str),
-        (here, there): (bool, bool),
+        sides: (bool, bool),
         peer: (NodeId, &NodeAddress),
         found: &mut Found,
     ) -> Result<(), EvidenceError> {
         let mut open = vec![Prefix::ROOT];
+        let mut at_once = PREFIXES_PER_LOOK_MAX;
         while !open.is_empty() {
-            let prefixes = open.split_off(open.len().saturating_sub(PREFIXES_PER_LOOK_MAX));
-            let none = || vec![FrozenNode::Leaves(Vec::new()); prefixes.len()];
-            let ours = if here {
-                self.look(index, tree, prefixes.clone()).await?
-            } else {
-                none()
-            };
-            let theirs = if there {
-                self.look_there(index, tree, prefixes.clone(), peer).await?
-            } else {
-                none()
+            let prefixes = open.split_off(open.len().saturating_sub(at_once));
+            let looked = self.look_at_both(index, tree, sides, &prefixes, peer);
+            let (ours, theirs) = match looked.await {
+                Ok(nodes) => nodes,
+                Err(EvidenceError::Refused(refused)) if !refused.is_final() => {
+                    if prefixes.len() > 1 {
+                        at_once = 1;
+                        open.extend(prefixes);
+                    } else {
+                        found.miss(&refused);
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             for ((prefix, ours), theirs) in prefixes.iter().zip(&ours).zip(&theirs) {
                 let (a, b): (Look, Look) = (ours.look(), theirs.look());
@@ -153,6 +190,30 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// What is under prefixes of a tree on both sides; nothing on a side that has no such tree.
+    async fn look_at_both(
+        &self,
+        index: u64,
+        tree: TreeId,
+        (here, there): (bool, bool),
+        prefixes: &[Prefix],
+        peer: (NodeId, &NodeAddress),
+    ) -> Result<(Vec<FrozenNode>, Vec<FrozenNode>), EvidenceError> {
+        let none = || vec![FrozenNode::Leaves(Vec::new()); prefixes.len()];
+        let ours = if here {
+            self.look(index, tree, prefixes.to_vec()).await?
+        } else {
+            none()
+        };
+        let theirs = if there {
+            let looked = self.look_there(index, tree, prefixes.to_vec(), peer);
+            looked.await?
+        } else {
+            none()
+        };
+        Ok((ours, theirs))
     }
 
     async fn look_there(
@@ -195,5 +256,6 @@ fn side(node: &FrozenNode, key: pando_merkle::Key) -> Side {
         digest: Some(leaf.digest),
         id: leaf.id.clone(),
         version: leaf.version,
+        unreadable: leaf.unreadable,
     })
 }

@@ -16,7 +16,8 @@ use crate::transport::RefusalCode;
 const HOLD_TICK: Duration = Duration::from_secs(1);
 
 impl Node {
-    /// Freezes what is applied here for a member that lost its own state, and says how to get it.
+    /// Freezes what is applied here for a member that lost its own state, and says how to get it. One that asks again
+    /// has given up what it was given before. Refused when it is not its turn: it asks another member, and comes back.
     pub(crate) async fn give_view(self: &Arc<Self>, to: NodeId) -> Result<Offer, PeerError> {
         let vote = self.raft.metrics().borrow().vote;
         let is_member = |id| {
@@ -39,7 +40,13 @@ impl Node {
         let meta = describe(view.applied())?
             .ok_or_else(|| PeerError::new(RefusalCode::Busy, "nothing is applied here yet"))?;
         let header = view.header().clone();
-        let lease = self.views.open(Arc::clone(&view), to);
+        let free = || self.outgoing.free();
+        let lease = self.views.open_anew(Arc::clone(&view), to, free);
+        let lease = lease.ok_or_else(|| {
+            let max = self.options.syncs_outgoing_max;
+            let reason = format!("as many followers are served as may be, {max}: ask again later");
+            PeerError::new(RefusalCode::Busy, reason)
+        })?;
         let offer = Offer {
             vote,
             meta,
@@ -65,13 +72,16 @@ impl Node {
     }
 }
 
-/// Keeps a view open until no stream has read from it for a while.
+/// Keeps a view open until no stream has read from it for a while, or it is closed.
 async fn hold(lease: Lease, holders: impl Fn() -> usize, idle: Duration) {
     // One here, one in the table of open views; every stream has one more.
     const AT_REST: usize = 2;
     let mut rested = Duration::ZERO;
     while rested < idle {
-        tokio::time::sleep(HOLD_TICK).await;
+        tokio::select! {
+            () = tokio::time::sleep(HOLD_TICK) => {}
+            () = lease.closed() => return,
+        }
         if holders() > AT_REST {
             rested = Duration::ZERO;
         } else {

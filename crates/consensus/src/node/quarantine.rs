@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use openraft::raft::AppendEntriesRequest;
 use pando_model::NodeId;
-use pando_replica::Replica;
+use pando_replica::{Replica, ReplicaError};
 use pando_sync::{SnapshotHeader, Source};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,11 +26,11 @@ use crate::log_store::LogError;
 use crate::messages::{LookReply, TrustRequest};
 use crate::node::Node;
 use crate::node::differences::EvidenceError;
-use crate::session::{Offered, send_offer};
+use crate::session::{OfferError, Offered, send_offer};
 use crate::state_machine::describe;
 use crate::transport::{PeerRpc, RefusalCode, TransportError};
 use crate::trust::{Quarantine, Repairing, Trust};
-use crate::types::{Raft, TypeConfig};
+use crate::types::{Fatal, Raft, TypeConfig};
 use crate::wire::{self, WireError};
 
 /// How long the comparison before and after a repair may take.
@@ -38,6 +38,30 @@ const COMPARE_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before a step that failed is tried again: the first, and the longest.
 const STEP_PAUSE: Duration = Duration::from_millis(200);
 const STEP_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How often what differs is looked for again where storage does not tell, before less is written down.
+const EVIDENCE_TRIES: u32 = 5;
+/// How long a repair waits in line for its turn to be served. Given up then; the member asks again.
+const TURN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why a state was not offered for repair, or not taken.
+#[derive(Debug, Error)]
+enum RepairError {
+    #[error("its turn to be served has not come within {after:?}")]
+    Busy { after: Duration },
+    #[error("the state cannot be frozen")]
+    Freeze(#[from] ReplicaError),
+    #[error("the state cannot be described")]
+    Describe(#[from] WireError),
+    #[error("nothing was applied here yet")]
+    Nothing,
+    #[error("the consensus core has ended")]
+    Core(#[from] Fatal),
+    #[error("the member did not take it")]
+    Offer(#[from] OfferError),
+    #[error("the task was lost")]
+    Lost,
+}
 
 /// Why a call about trust brought nothing.
 #[derive(Debug, Error)]
@@ -237,8 +261,14 @@ impl Node {
                 return;
             }
             let mut pause = STEP_PAUSE;
+            let mut tries = 0;
             while let Some(found) = self.trust.quarantine() {
-                if let Err(error) = self.mend_step(found.as_ref()).await {
+                let step = self
+                    .mend_step(found.as_ref(), tries >= EVIDENCE_TRIES)
+                    .await;
+                if let Err(error) = step {
+                    let incomplete = EvidenceError::is_incomplete;
+                    tries += u32::from(matches!(&error, StepError::Evidence(e) if incomplete(e)));
                     let error = chain(&error);
                     tracing::info!(error, "this node is still quarantined");
                 }
@@ -250,11 +280,12 @@ impl Node {
         }
     }
 
-    async fn mend_step(&self, found: &Quarantine) -> Result<(), StepError> {
+    /// Does what comes next. `last`: what differs is written down as far as it is known.
+    async fn mend_step(&self, found: &Quarantine, last: bool) -> Result<(), StepError> {
         let leader = self.leader().filter(|(id, _)| *id != self.options.id);
         let (id, address) = leader.ok_or(StepError::NoLeader)?;
         if !found.evidence {
-            self.write_evidence(found, (id, &address)).await?;
+            self.write_evidence(found, (id, &address), last).await?;
             let evidence = true;
             self.store_quarantine(Quarantine {
                 evidence,
@@ -313,7 +344,12 @@ impl Node {
             return;
         }
         if let Err(error) = self.offer_state(target, &address).await {
-            tracing::warn!(target_node = target, %error, "a repair failed; it is begun again");
+            let error = chain(&error);
+            tracing::warn!(
+                target_node = target,
+                error,
+                "a repair failed; it is begun again"
+            );
             return;
         }
         match self.verify_here(Instant::now() + COMPARE_WITHIN).await {
@@ -327,16 +363,16 @@ impl Node {
         }
     }
 
-    async fn offer_state(&self, target: NodeId, address: &NodeAddress) -> Result<(), String> {
+    /// Waits for a turn first, without a view, and not for ever: those before it may take hours.
+    async fn offer_state(&self, target: NodeId, address: &NodeAddress) -> Result<(), RepairError> {
+        let after = TURN_WITHIN;
+        let turn = self.outgoing.within(after).await;
+        let turn = turn.ok_or(RepairError::Busy { after })?;
         let replica = Arc::clone(&self.replica);
         let frozen = tokio::task::spawn_blocking(move || replica.freeze()).await;
-        let view = frozen
-            .map_err(|error| error.to_string())?
-            .map_err(|error| chain(&error))?;
-        let meta = describe(view.applied()).map_err(|error| chain(&error))?;
-        let meta = meta.ok_or("nothing was applied here yet")?;
-        let vote = self.raft.with_raft_state(|state| *state.vote_ref()).await;
-        let vote = vote.map_err(|error| chain(&error))?;
+        let view = frozen.map_err(|_| RepairError::Lost)??;
+        let meta = describe(view.applied())?.ok_or(RepairError::Nothing)?;
+        let vote = self.raft.with_raft_state(|state| *state.vote_ref()).await?;
         let target_at = (target, address);
         let index = view.header().index;
         tracing::info!(target_node = target, index, "offering a state for repair");
@@ -347,8 +383,9 @@ impl Node {
             meta,
             view,
             why: self.book.why().for_repair(),
+            turn,
         };
-        let taken = send_offer(&self.views, transport, target_at, offered).await;
-        taken.map(drop).map_err(|error| chain(&error))
+        send_offer(&self.views, transport, target_at, offered).await?;
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use openraft::{LogIdOptionExt, ServerState};
 use pando_model::NodeId;
 
+use crate::address::NodeAddress;
 use crate::node::{Node, known_leader, stop_reason};
 use crate::session::Progress;
 use crate::status::{
@@ -17,6 +18,26 @@ impl Node {
     #[must_use]
     pub fn term(&self) -> u64 {
         self.raft.metrics().borrow().current_term
+    }
+
+    /// Waits until the members are not these, or are elsewhere; returns them, in the order of their ids.
+    pub async fn members_other_than(
+        &self,
+        known: &[(NodeId, NodeAddress)],
+    ) -> Vec<(NodeId, NodeAddress)> {
+        let mut changes = self.raft.server_metrics();
+        loop {
+            let members: Vec<_> = (changes.borrow_and_update().membership_config.nodes())
+                .map(|(id, address)| (*id, address.clone()))
+                .collect();
+            if members != known {
+                return members;
+            }
+            if changes.changed().await.is_err() {
+                // The core has ended: nothing changes any more.
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// This node's status.
@@ -53,11 +74,13 @@ impl Node {
             reason: reason.to_owned(),
         };
         if let Some(reason) = stop_reason(metrics) {
-            return NodeState::Quarantined { reason };
+            let repair = None;
+            return NodeState::Quarantined { reason, repair };
         }
         if let Some(found) = self.trust.quarantine() {
             let reason = found.reason();
-            return NodeState::Quarantined { reason };
+            let repair = self.progress.running();
+            return NodeState::Quarantined { reason, repair };
         }
         if let Some(running) = self.progress.running() {
             return NodeState::Syncing(running);

@@ -95,7 +95,7 @@ impl Node {
             .collect();
         let verdict = Verdict::of(&voters, &roots);
         let all = roots.values().all(Option::is_some);
-        self.trust.judged(index, &verdict, all, self.clock.now_ms());
+        self.trust.judged(index, &verdict, self.clock.now_ms());
         let (quarantined, resigning) = self.act_on(index, &verdict, &roots).await;
         Some(Ok(VerifyReport {
             index,

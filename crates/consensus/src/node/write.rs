@@ -297,6 +297,7 @@ fn command_tree(command: &Command) -> Option<TreeId> {
         | Command::SetAlias { .. }
         | Command::DropAlias { .. }
         | Command::RegisterNode { .. }
+        | Command::Quantize { .. }
         | Command::ConsistencyCheck => None,
     }
 }

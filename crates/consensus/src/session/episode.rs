@@ -182,8 +182,8 @@ impl Episodes {
         now > rows(&session.before)
     }
 
-    /// A stream of the session has ended; the first tells how it was gone about, those that follow go on from what was
-    /// staged.
+    /// A stream of the session has ended that came far enough to tell how it was gone about; those that follow the first
+    /// go on from what was staged.
     pub(crate) fn streamed(&mut self, path: CatchUpPath) {
         if let Some(session) = &mut self.session {
             session.path.get_or_insert(path);

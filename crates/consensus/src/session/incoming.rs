@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pando_model::NodeId;
-use pando_replica::Replica;
+use pando_replica::{Replica, StagedDelta};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -139,9 +139,8 @@ impl Incoming {
         superseded: CancellationToken,
     ) -> Result<Accepted, PeerError> {
         // The one before this has come to its end, and may have been installed.
-        if let Some(answer) = settled(raft, &offer).await? {
-            self.progress.session_needless();
-            return Ok(answer);
+        if let Some(settled) = settled(raft, &offer).await? {
+            return Ok(self.leave(settled));
         }
         let had = raft.metrics().borrow().last_log_index;
         let why = why(had, &offer);
@@ -189,8 +188,12 @@ impl Incoming {
             RefusalCode::Failed,
             "the fail point sync::before_install is set"
         )));
-        if let Some(answer) = settled(raft, &offer).await? {
-            return Ok(answer);
+        // The log may have brought it meanwhile, from another leader.
+        if let Some(settled) = settled(raft, &offer).await? {
+            if settled.needless {
+                self.discard(delta).await?;
+            }
+            return Ok(self.leave(settled));
         }
         self.progress.installing();
         let snapshot = Box::new(SnapshotHandle::Staged(Box::new(delta)));
@@ -216,8 +219,33 @@ impl Incoming {
     }
 }
 
+impl Incoming {
+    /// Leaves an offer there is nothing to do for. What was staged for a leader that is not one any more belongs to the
+    /// catch-up that the next one goes on with.
+    fn leave(&self, settled: Settled) -> Accepted {
+        self.progress.session_needless(settled.needless);
+        settled.answer
+    }
+
+    /// The state is here: nobody goes on from what was staged.
+    async fn discard(&self, delta: StagedDelta) -> Result<(), PeerError> {
+        let replica = Arc::clone(&self.replica);
+        let discarded = tokio::task::spawn_blocking(move || replica.discard(delta)).await;
+        discarded
+            .map_err(|_| PeerError::new(RefusalCode::Failed, "the thread was lost"))?
+            .map_err(|error| PeerError::caused(RefusalCode::Failed, &error))
+    }
+}
+
+/// An offer there is nothing to do for.
+struct Settled {
+    answer: Accepted,
+    /// Its state is here already; else its leader is not one any more.
+    needless: bool,
+}
+
 /// Why the offer was made to a node whose log ends at `had`.
-fn why(had: Option<u64>, offer: &Offer) -> CatchUpWhy {
+pub(super) fn why(had: Option<u64>, offer: &Offer) -> CatchUpWhy {
     let reason = match had {
         _ if offer.why.repair => CatchUpReason::Repair,
         None => CatchUpReason::NewNode,
@@ -239,10 +267,11 @@ async fn stale(raft: &Raft, offer: &Offer) -> Result<Option<Accepted>, PeerError
 
 /// The answer to an offer there is nothing to do for: its leader is not one any more, or its state is here already.
 /// To be asked in the slot.
-async fn settled(raft: &Raft, offer: &Offer) -> Result<Option<Accepted>, PeerError> {
+async fn settled(raft: &Raft, offer: &Offer) -> Result<Option<Settled>, PeerError> {
     let (vote, committed) = vote_and_committed(raft).await?;
     let needless = offer.meta.last_log_id <= committed;
-    Ok((vote > offer.vote || needless).then_some(Accepted { vote }))
+    let answer = Accepted { vote };
+    Ok((vote > offer.vote || needless).then_some(Settled { answer, needless }))
 }
 
 async fn vote_and_committed(raft: &Raft) -> Result<(Vote, Option<LogId>), PeerError> {

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::address::NodeAddress;
 use crate::log_book::Why;
+use crate::session::outgoing::Turn;
 use crate::session::views::Views;
 use crate::session::{Accepted, Offer};
 use crate::transport::{PeerRpc, Transport, TransportError};
@@ -34,6 +35,8 @@ pub(crate) struct Offered {
     pub(crate) meta: SnapshotMeta,
     pub(crate) view: Arc<FrozenView>,
     pub(crate) why: Why,
+    /// The right to serve it.
+    pub(crate) turn: Turn,
 }
 
 /// Offers the view, serves it while the offer stands, and returns the follower's vote when it is installed.
@@ -48,9 +51,10 @@ pub(crate) async fn send_offer(
         meta,
         view,
         why,
+        turn,
     } = offered;
     let header = view.header().clone();
-    let lease = views.open(view, target);
+    let lease = views.open(view, target, turn);
     let body = wire::encode(&Offer {
         vote,
         meta,

@@ -1,5 +1,6 @@
 //! What catching up has cost this node so far, and how far a session under way is.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -44,6 +45,18 @@ pub(crate) struct Progress {
     served: Mutex<Served>,
     running: watch::Sender<Option<Running>>,
     episodes: Mutex<Episodes>,
+}
+
+/// What catching up costs a node, from before it takes part in Raft on: a repair before that counts, too.
+#[derive(Clone, Debug, Default)]
+pub struct CatchUps(pub(crate) Arc<Progress>);
+
+impl CatchUps {
+    /// The session under way.
+    #[must_use]
+    pub fn running(&self) -> Option<SyncStatus> {
+        self.0.running()
+    }
 }
 
 /// How sessions and streams ended.
@@ -110,6 +123,11 @@ impl Progress {
         counter.load(Ordering::Relaxed)
     }
 
+    /// Rows that sessions have brought or taken.
+    pub(crate) fn rows(&self) -> u64 {
+        Self::get(&self.rows_put) + Self::get(&self.rows_deleted)
+    }
+
     /// Notes a call for replication that was answered, and how far the state was then.
     pub(crate) fn appended(&self, away: Away, call: &Appended, applied: u64) {
         Self::add(&self.replayed, call.missed);
@@ -133,7 +151,9 @@ impl Progress {
         Self::add(&self.round_trips, stats.round_trips);
         Self::add(&self.reruns, stats.reruns);
         Self::add(&self.fallbacks, stats.fallbacks);
-        self.episodes.lock().streamed(stats.mode.into());
+        if let Some(mode) = stats.mode {
+            self.episodes.lock().streamed(mode.into());
+        }
     }
 
     /// Notes what one stream served.
@@ -188,10 +208,12 @@ impl Progress {
         self.running.send_replace(None);
     }
 
-    /// Notes that the state of an offer is here already.
-    pub(crate) fn session_needless(&self) {
+    /// Notes that there was nothing to do for an offer; `here`: its state is here already, else its leader is none.
+    pub(crate) fn session_needless(&self, here: bool) {
         Self::add(&self.outcomes.needless, 1);
-        self.episodes.lock().session_needless();
+        if here {
+            self.episodes.lock().session_needless();
+        }
     }
 
     /// Notes how long an install took.

@@ -22,7 +22,7 @@ use crate::options::NodeOptions;
 use crate::session::intake::{Feed, Intake, Moved, Session, Verified};
 use crate::session::progress::Progress;
 use crate::session::{Offer, Up};
-use crate::transport::{Transport, TransportError};
+use crate::transport::{SyncPipe, Transport, TransportError};
 
 /// Pause before a stream is opened anew, times the failures in a row.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -90,12 +90,12 @@ impl Pull {
     pub(super) async fn run(&self) -> Result<StagedDelta, PullError> {
         let mut failures = 0;
         loop {
-            let before = self.received();
+            let before = self.progress.rows();
             let error = match self.attempt().await {
                 Ok(delta) => return Ok(delta),
                 Err(error) => error,
             };
-            if self.received() > before {
+            if self.progress.rows() > before {
                 failures = 0;
             }
             failures += 1;
@@ -109,10 +109,6 @@ impl Pull {
             }
             Progress::add(&self.progress.resumed, 1);
         }
-    }
-
-    fn received(&self) -> u64 {
-        Progress::get(&self.progress.rows_put) + Progress::get(&self.progress.rows_deleted)
     }
 
     /// One stream.
@@ -165,6 +161,7 @@ impl Pull {
             Ok(pipe) => pipe,
             Err(error) => return Ok((session, Err(error))),
         };
+        let SyncPipe { tx, mut rx } = pipe;
         let Intake {
             feed,
             mut requests,
@@ -173,10 +170,14 @@ impl Pull {
         let broken = tokio::select! {
             ended = &mut thread => {
                 let (session, result) = ended.map_err(|_| PullError::Lost)?;
-                return Ok((session, whole(result, PullError::Lost)));
+                let result = whole(result, PullError::Lost);
+                if result.is_ok() {
+                    self.part(tx, rx).await;
+                }
+                return Ok((session, result));
             }
-            error = self.receive(pipe.rx, &feed) => error,
-            error = self.send(pipe.tx, hello, &mut requests) => error,
+            error = self.receive(&mut rx, &feed) => error,
+            error = self.send(&tx, hello, &mut requests) => error,
             () = self.superseded.cancelled() => PullError::Superseded,
         };
         // What came before a break is kept, and may even have been all.
@@ -188,7 +189,7 @@ impl Pull {
     /// Hands frames on until the stream breaks.
     async fn receive(
         &self,
-        mut rx: mpsc::Receiver<Result<Bytes, TransportError>>,
+        rx: &mut mpsc::Receiver<Result<Bytes, TransportError>>,
         feed: &Feed,
     ) -> PullError {
         let after = self.options.sync_idle;
@@ -210,7 +211,7 @@ impl Pull {
     /// Sends frames until the stream breaks.
     async fn send(
         &self,
-        tx: mpsc::Sender<Bytes>,
+        tx: &mpsc::Sender<Bytes>,
         hello: Vec<Bytes>,
         requests: &mut mpsc::UnboundedReceiver<Bytes>,
     ) -> PullError {
@@ -237,6 +238,28 @@ impl Pull {
             if tx.send(frame).await.is_err() {
                 return PullError::Closed;
             }
+        }
+    }
+
+    /// Tells the leader that nothing more is wanted, and waits until it closes the stream: with the stream goes what is
+    /// under way. The state is here, whether the leader hears of it or not.
+    async fn part(
+        &self,
+        tx: mpsc::Sender<Bytes>,
+        mut rx: mpsc::Receiver<Result<Bytes, TransportError>>,
+    ) {
+        let parting = async {
+            let done = pando_sync::encode(&Up::Done, Compression::None)?;
+            Progress::add(&self.progress.bytes_out, done.len() as u64);
+            if tx.send(done).await.is_ok() {
+                while let Some(Ok(_)) = rx.recv().await {}
+            }
+            Ok::<_, FrameError>(())
+        };
+        match timeout(self.options.call_timeout, parting).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the leader is not told that all is here"),
+            Err(_) => tracing::debug!("the leader does not close a stream that is over"),
         }
     }
 

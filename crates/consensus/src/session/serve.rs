@@ -39,12 +39,16 @@ enum ServeError {
     Unopened,
     #[error("the follower's first frame names no view")]
     NotOpen,
+    #[error("the follower opens a view on a stream that has one")]
+    OpenAgain,
     #[error("there is no view {token} for this follower: it was closed, ask for a new offer")]
     UnknownView { token: u64 },
     #[error("nothing moved on the stream for {after:?}")]
     Idle { after: Duration },
     #[error("the follower is gone")]
     Gone,
+    #[error("the follower closed the stream before it had all")]
+    Left,
     #[error("the offer was withdrawn")]
     Withdrawn,
     #[error(transparent)]
@@ -145,6 +149,9 @@ async fn run(
     let served = pool.served.lock().clone();
     tracing::debug!(follower = from, ?served, "what the stream served");
     progress.served(&served);
+    if done.is_ok() {
+        views.read_to_end(token);
+    }
     done
 }
 
@@ -183,9 +190,9 @@ async fn take(
 ) -> Result<(), ServeError> {
     let all = pool.places.available_permits();
     loop {
-        let Ok(place) = Arc::clone(&pool.places).acquire_owned().await else {
-            return Ok(());
-        };
+        // The semaphore is never closed.
+        let place = Arc::clone(&pool.places).acquire_owned().await;
+        let place = place.map_err(|_| ServeError::Gone)?;
         let frame = loop {
             match next(rx, options.sync_idle).await {
                 // While it is sent answers, a follower need not ask. Whether it takes them is watched where they go.
@@ -193,11 +200,11 @@ async fn take(
                 received => break received?,
             }
         };
-        let Some(frame) = frame else {
-            return Ok(());
-        };
-        let Up::Request(request) = pando_sync::decode(&frame)? else {
-            return Err(ServeError::NotOpen);
+        let frame = frame.ok_or(ServeError::Left)?;
+        let request = match pando_sync::decode(&frame)? {
+            Up::Request(request) => request,
+            Up::Done => return Ok(()),
+            Up::Open { .. } => return Err(ServeError::OpenAgain),
         };
         {
             let mut served = pool.served.lock();

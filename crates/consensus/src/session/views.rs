@@ -11,6 +11,8 @@ use pando_replica::FrozenView;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::session::outgoing::Turn;
+
 /// The open views by token.
 pub(crate) struct Views {
     next: AtomicU64,
@@ -23,13 +25,24 @@ struct Open {
     view: Arc<FrozenView>,
     target: NodeId,
     closed: CancellationToken,
+    /// Held as long as the view is open.
+    turn: Turn,
+    /// Whether it is of no more use once it was read to its end; else its offer says.
+    once: bool,
 }
 
-/// Keeps a view open.
+/// Keeps a view open, unless another takes its place.
 pub(crate) struct Lease {
     pub(crate) token: u64,
     closed: CancellationToken,
     views: Arc<Views>,
+}
+
+impl Lease {
+    /// Resolves when the view is closed all the same.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
 }
 
 impl Views {
@@ -42,17 +55,64 @@ impl Views {
         })
     }
 
-    /// Opens a view for one follower.
-    pub(crate) fn open(self: &Arc<Self>, view: Arc<FrozenView>, target: NodeId) -> Lease {
+    /// Opens a view for one follower, whose turn it is.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        view: Arc<FrozenView>,
+        target: NodeId,
+        turn: Turn,
+    ) -> Lease {
+        let mut open = self.open.lock();
+        self.insert(&mut open, (view, false), target, turn)
+    }
+
+    /// Opens a view for a follower in the place of those it has, whose streams end; it is closed when it was read to its
+    /// end. The turn is theirs, or else `free` gives one; none if there is none.
+    pub(crate) fn open_anew(
+        self: &Arc<Self>,
+        view: Arc<FrozenView>,
+        target: NodeId,
+        free: impl FnOnce() -> Option<Turn>,
+    ) -> Option<Lease> {
+        let mut open = self.open.lock();
+        let earlier = open.extract_if(.., |_, open| open.target == target);
+        let mut turn = None;
+        for (_, earlier) in earlier {
+            earlier.closed.cancel();
+            turn = Some(earlier.turn);
+        }
+        let turn = turn.or_else(free)?;
+        Some(self.insert(&mut open, (view, true), target, turn))
+    }
+
+    /// Notes that a follower has all of a view.
+    pub(super) fn read_to_end(&self, token: u64) {
+        let mut open = self.open.lock();
+        if open.get(&token).is_some_and(|open| open.once)
+            && let Some(read) = open.remove(&token)
+        {
+            read.closed.cancel();
+        }
+    }
+
+    fn insert(
+        self: &Arc<Self>,
+        open: &mut BTreeMap<u64, Open>,
+        (view, once): (Arc<FrozenView>, bool),
+        target: NodeId,
+        turn: Turn,
+    ) -> Lease {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let closed = CancellationToken::new();
         self.behind.lock().insert(target, view.applied().index());
-        let open = Open {
+        let view = Open {
             view,
             target,
             closed: closed.clone(),
+            turn,
+            once,
         };
-        self.open.lock().insert(token, open);
+        open.insert(token, view);
         Lease {
             token,
             closed,

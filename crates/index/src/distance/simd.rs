@@ -7,7 +7,9 @@
 //!
 //! Each kernel adds in an order fixed by the length alone. Different kernels round differently in the last bits.
 
-/// Sums the products (or squared differences) of the query and each row.
+mod absolute;
+
+/// Sums the products (or squared, or absolute, differences) of the query and each row.
 type Rows = fn(query: &[f32], rows: &[f32], sums: &mut [f32]);
 
 /// One set of kernels; there is none but for features this CPU has.
@@ -20,6 +22,7 @@ pub(super) struct Kernels {
     name: &'static str,
     dot: Rows,
     squared: Rows,
+    absolute: Rows,
 }
 
 impl Kernels {
@@ -40,6 +43,8 @@ impl Kernels {
                     dot: |q, r, s| unsafe { avx512::rows::<false>(q, r, s) },
                     // SAFETY: as above.
                     squared: |q, r, s| unsafe { avx512::rows::<true>(q, r, s) },
+                    // SAFETY: as above.
+                    absolute: |q, r, s| unsafe { absolute::avx512(q, r, s) },
                 });
             }
             if std::arch::is_x86_feature_detected!("avx2")
@@ -51,6 +56,8 @@ impl Kernels {
                     dot: |q, r, s| unsafe { avx2::rows::<false>(q, r, s) },
                     // SAFETY: as above.
                     squared: |q, r, s| unsafe { avx2::rows::<true>(q, r, s) },
+                    // SAFETY: as above.
+                    absolute: |q, r, s| unsafe { absolute::avx2(q, r, s) },
                 });
             }
         }
@@ -62,12 +69,15 @@ impl Kernels {
                 dot: |q, r, s| unsafe { neon::rows::<false>(q, r, s) },
                 // SAFETY: as above.
                 squared: |q, r, s| unsafe { neon::rows::<true>(q, r, s) },
+                // SAFETY: as above.
+                absolute: |q, r, s| unsafe { absolute::neon(q, r, s) },
             });
         }
         all.push(Self {
             name: "portable",
             dot: portable::rows::<false>,
             squared: portable::rows::<true>,
+            absolute: absolute::portable,
         });
         all
     }
@@ -82,6 +92,12 @@ impl Kernels {
     pub(super) fn squared(self, query: &[f32], rows: &[f32], sums: &mut [f32]) {
         assert_eq!(query.len() * sums.len(), rows.len(), "one sum per row");
         (self.squared)(query, rows, sums);
+    }
+
+    /// Manhattan distances of the query from rows of its length.
+    pub(super) fn absolute(self, query: &[f32], rows: &[f32], sums: &mut [f32]) {
+        assert_eq!(query.len() * sums.len(), rows.len(), "one sum per row");
+        (self.absolute)(query, rows, sums);
     }
 }
 
@@ -365,9 +381,10 @@ mod tests {
             for length in 1..200 {
                 let query = values(length, 1);
                 let rows = values(length * ROWS, length as u64);
-                let (mut dots, mut squares) = ([0.0; ROWS], [0.0; ROWS]);
+                let [mut dots, mut squares, mut absolutes] = [[0.0; ROWS]; 3];
                 kernels.dot(&query, &rows, &mut dots);
                 kernels.squared(&query, &rows, &mut squares);
+                kernels.absolute(&query, &rows, &mut absolutes);
                 for (i, row) in rows.chunks_exact(length).enumerate() {
                     let pairs = || {
                         let pairs = query.iter().zip(row);
@@ -377,6 +394,8 @@ mod tests {
                     let squared: Vec<_> = pairs().map(|(q, v)| (q - v).powi(2)).collect();
                     check(kernels.name, dots[i], &products);
                     check(kernels.name, squares[i], &squared);
+                    let absolute: Vec<_> = pairs().map(|(q, v)| (q - v).abs()).collect();
+                    check(kernels.name, absolutes[i], &absolute);
                 }
             }
         }

@@ -1,9 +1,13 @@
-//! Segments by Microsoft's `DiskANN` crates: a Vamana graph over rows of half precision, in memory.
+//! Segments by Microsoft's `DiskANN` crates: a Vamana graph over rows of half precision or of one bit a value, in
+//! memory.
 //!
 //! Its futures are ready at once for this provider, so they are polled where they are made and no runtime is
 //! needed. Its nodes are named by slots, which filters see; `rows` says which row a slot shows.
 
 mod file;
+mod index;
+mod nodes;
+mod sign;
 
 use std::future::Future;
 use std::io::{Read, Write};
@@ -12,22 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context as Polling, Poll, Waker};
 
-use diskann::graph::ext::labeled::{Filtered, QueryLabelProvider};
-use diskann::graph::glue::InplaceDeleteStrategy;
-use diskann::graph::search::{InlineFilterSearch, Knn};
-use diskann::graph::{DiskANNIndex, config};
+use diskann::graph::ext::labeled::QueryLabelProvider;
 use diskann::neighbor::Neighbor;
-use diskann::provider::DataProvider;
-use diskann_inmem::num::{Capacity, MaxDegree};
-use diskann_inmem::repr::full::{Config, Full};
-use diskann_inmem::{Context, Provider, Strategy, store};
-use diskann_utils::views::rowmajor;
-use diskann_vector::distance::Metric as Distance;
 use half::f16;
-use pando_model::Metric;
 use parking_lot::Mutex;
 
-use super::{Accept, Graph, GraphError, GraphParams, Library, LoadError, VectorOf};
+use self::index::Index;
+use super::{Accept, Coding, Found, Graph, GraphError, GraphParams, Library, LoadError, VectorOf};
 
 /// Edges of a node after pruning.
 const DEGREE: usize = 32;
@@ -43,16 +38,18 @@ const CACHE_LINE: usize = 64;
 /// What the maps of rows to slots and back take for a row, about.
 const MAP_BYTES: usize = 48;
 
-type Index = DiskANNIndex<Provider<Full<f16>, u64>>;
-
 /// The library.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskAnn;
 
 impl Library for DiskAnn {
-    fn row_bytes(&self, dimension: usize) -> usize {
+    fn row_bytes(&self, dimension: usize, coding: Coding) -> usize {
+        let row = match coding {
+            Coding::Half => dimension * size_of::<f16>(),
+            Coding::Signs => sign::bytes(dimension),
+        };
         // A row has a tag of one byte, and starts on a cache line; a list of edges begins with its length.
-        let row = (dimension * size_of::<f16>() + 1).next_multiple_of(CACHE_LINE);
+        let row = (row + 1).next_multiple_of(CACHE_LINE);
         row + (DEGREE_MAX + 1) * size_of::<u32>() + size_of::<AtomicU64>() + MAP_BYTES
     }
 
@@ -98,12 +95,12 @@ fn failed(action: &'static str, error: &dyn std::fmt::Display) -> GraphError {
     GraphError::Library { action, detail }
 }
 
-fn distance(metric: Metric) -> Distance {
-    match metric {
-        Metric::Cosine => Distance::CosineNormalized,
-        Metric::Dot => Distance::InnerProduct,
-        Metric::Euclidean => Distance::L2,
-    }
+fn told(found: &[Neighbor<u64>]) -> Vec<Found> {
+    let found = found.iter().map(|neighbor| Found {
+        row: *neighbor.id(),
+        distance: *neighbor.distance(),
+    });
+    found.collect()
 }
 
 /// Which slots a filtered search may return.
@@ -128,29 +125,10 @@ impl QueryLabelProvider<u32> for Labels<'_> {
 
 impl Segment {
     fn new(params: &GraphParams) -> Result<Self, GraphError> {
-        let open = |error: &dyn std::fmt::Display| failed("open a segment", error);
-        let distance = distance(params.metric);
-        let mut store = store::Config::new();
-        store.epoch_guard_slots(CONCURRENT_MAX);
-        let starts = params.start.len() / params.dimension.max(1);
-        let start = params.start.to_vec().into_boxed_slice();
-        let start = rowmajor::Owned::try_from_data(start, starts, params.dimension)
-            .map_err(|e| open(&e.as_static()))?;
-        let layout = Config::new(
-            Capacity::new(params.capacity),
-            MaxDegree::new(DEGREE_MAX),
-            distance,
-            start,
-        );
-        let layout = layout.map_err(|e| open(&e))?.store(store);
-        let provider = Provider::new(layout).map_err(|e| open(&e))?;
-        let degree_max = config::MaxDegree::new(DEGREE_MAX);
-        let config = config::Builder::new(DEGREE, degree_max, BUILD_LIST, distance.into());
-        let config = config.build().map_err(|e| open(&e))?;
         let hidden = std::iter::repeat_with(|| AtomicU64::new(HIDDEN));
         Ok(Self {
             params: params.clone(),
-            index: DiskANNIndex::new(config, provider, None),
+            index: Index::open(params)?,
             rows: hidden.take(params.capacity).collect(),
             used: AtomicUsize::new(0),
             visible: AtomicUsize::new(0),
@@ -167,9 +145,7 @@ impl Segment {
     }
 
     fn slot(&self, row: u64) -> Option<(u32, &AtomicU64)> {
-        let slot = (self.index.provider())
-            .to_internal_id(&Context, &row)
-            .ok()?;
+        let slot = self.index.slot(row)?;
         Some((slot, self.rows.get(slot as usize)?))
     }
 
@@ -217,8 +193,7 @@ impl Graph for Segment {
         if shown.load(Ordering::Acquire) != row {
             return None;
         }
-        let vector = Strategy.get_delete_element(self.index.provider(), &Context, slot);
-        now("read a vector", vector).ok()
+        self.index.vector(slot, self.params.dimension)
     }
 
     fn insert(&self, row: u64, vector: &[f16]) -> Result<(), GraphError> {
@@ -229,8 +204,7 @@ impl Graph for Segment {
             return Err(GraphError::Full { capacity });
         }
         self.used.fetch_add(1, Ordering::Relaxed);
-        let inserted = self.index.insert(&Strategy, &Context, &row, vector);
-        now("insert", inserted)?;
+        self.index.insert(row, vector)?;
         self.show(row)
     }
 
@@ -253,32 +227,35 @@ impl Graph for Segment {
         query: &[f16],
         ef: usize,
         accept: Option<&Accept<'_>>,
-    ) -> Result<Vec<u64>, GraphError> {
+    ) -> Result<Vec<Found>, GraphError> {
         self.check(query)?;
         if self.visible() == 0 {
             return Ok(Vec::new());
         }
-        let knn = Knn::new(self.list(ef), None).map_err(|e| failed("search", &e))?;
-        let mut found: Vec<Neighbor<u64>> = Vec::new();
-        let Some(accept) = accept else {
-            let search = (self.index).search(knn, &Strategy, &Context, query, &mut found);
-            now("search", search)?;
-            let rows = found.iter().map(|neighbor| *neighbor.id());
-            return Ok(rows.filter(|row| self.contains(*row)).collect());
+        let rows = &self.rows;
+        let labels = accept.map(|accept| Labels { rows, accept });
+        let found = (self.index).search(query, self.list(ef), labels.as_ref())?;
+        Ok(told(&found))
+    }
+
+    fn resized(&self, capacity: usize) -> Result<Arc<dyn Graph>, GraphError> {
+        let _inserting = self.inserting.lock();
+        let rows = self.rows[..self.len()].iter();
+        let rows: Vec<u64> = rows.map(|row| row.load(Ordering::Acquire)).collect();
+        if self.visible() > capacity {
+            return Err(GraphError::Full { capacity });
+        }
+        let params = GraphParams {
+            capacity,
+            ..self.params.clone()
         };
-        let labels = Labels {
-            rows: &self.rows,
-            accept,
-        };
-        let strategy = Filtered::new(Strategy, &labels);
-        let filtered = InlineFilterSearch::new(knn, None);
-        let search = (self.index).search(filtered, &strategy, &Context, query, &mut found);
-        now("search", search)?;
-        Ok(found.iter().map(|neighbor| *neighbor.id()).collect())
+        let mut edges = nodes::edges_in(self)?;
+        let resized = nodes::segment(&params, &rows, &mut edges, &mut |row| self.vector(row))?;
+        Ok(Arc::new(resized))
     }
 
     fn memory_bytes(&self) -> usize {
-        DiskAnn.row_bytes(self.params.dimension) * self.params.capacity
+        DiskAnn.row_bytes(self.params.dimension, self.params.coding) * self.params.capacity
     }
 
     fn save(&self, to: &mut dyn Write) -> Result<(), GraphError> {

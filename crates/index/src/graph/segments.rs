@@ -1,17 +1,18 @@
 //! A set of segments that grows with what is in it, and shrinks with it.
 //!
-//! The last segment is the one that takes rows. When it is full, a larger one takes its place, and small segments
-//! as well as those most of whose rows are gone move their rows into it, one by one, and are dropped. So the number
-//! of segments grows with the logarithm of the rows until segments have reached their largest size, every row is
-//! inserted a bounded number of times on average, and room that is allocated and not used is at most about a third of
-//! what there is, or one segment.
+//! The last segment is the one that takes rows. When it is full, a copy with more room takes its place: nodes and edges
+//! are copied, which costs about a hundredth of inserting them again. So does a smaller copy when much of the room is
+//! not used, and neither has the rows that were removed. A segment of the largest size stays as it is, and another one
+//! follows it; those most of whose rows are gone move the rest into the last one, row by row, and are dropped. So room
+//! that is allocated and not used is an eighth of what there is, up to a quarter after removals, or the smallest segment.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use half::f16;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Accept, Graph, GraphError, GraphParams, Library};
+use super::{Accept, Found, Graph, GraphError, GraphParams, Library, LoadError, VectorOf};
 
 /// How large segments are.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Segments {
     /// Those to be searched; the last one takes rows.
     list: RwLock<Vec<Arc<dyn Graph>>>,
     moving: Mutex<Option<Move>>,
+    /// While a segment is copied: what is removed meanwhile. Locked after `list`.
+    removed: Mutex<Option<Vec<u64>>>,
 }
 
 /// Rows on their way into the last segment.
@@ -43,9 +46,14 @@ fn is_worn(segment: &dyn Graph) -> bool {
     segment.visible() < segment.len() / 2
 }
 
-/// Whether much of the room was used: one that is not will take the next rows as it is.
-fn is_used(segment: &dyn Graph) -> bool {
-    segment.len() * 2 >= segment.capacity()
+/// Whether the last one should give its rows to a new one.
+fn is_spent(last: &dyn Graph) -> bool {
+    is_worn(last) && last.len() * 2 >= last.capacity()
+}
+
+/// Room for rows and those to come.
+fn roomy(rows: usize) -> usize {
+    rows + rows.div_ceil(8)
 }
 
 impl Segments {
@@ -57,12 +65,38 @@ impl Segments {
             sizes,
             list: RwLock::new(Vec::new()),
             moving: Mutex::new(None),
+            removed: Mutex::new(None),
         }
     }
 
     /// Those there are now. What is visible in them is visible in what this returns.
-    fn all(&self) -> Vec<Arc<dyn Graph>> {
+    pub(crate) fn all(&self) -> Vec<Arc<dyn Graph>> {
         self.list.read().clone()
+    }
+
+    /// What they are opened with, but for the capacity.
+    pub(crate) fn params(&self) -> &GraphParams {
+        &self.params
+    }
+
+    /// Takes up a segment that was saved, as the last one; returns the rows visible in it. Not to be called while a
+    /// row is inserted.
+    pub(crate) fn load(
+        &self,
+        from: &mut dyn Read,
+        vectors: &mut VectorOf<'_>,
+    ) -> Result<Vec<u64>, LoadError> {
+        let expected = GraphParams {
+            capacity: self.capacity_max(),
+            ..self.params.clone()
+        };
+        let loaded = self.library.load(&expected, from, vectors)?;
+        let rows = loaded.rows();
+        // One that lost all its rows would only cost memory.
+        if !rows.is_empty() {
+            self.list.write().push(loaded);
+        }
+        Ok(rows)
     }
 
     /// Inserts a row; `backlog` is how many more are to come. Not to be called twice at once.
@@ -81,44 +115,88 @@ impl Segments {
         // opened meanwhile cannot get the row without `move_row` noticing that it is gone.
         let list = self.list.read();
         let removed = list.iter().map(|segment| segment.remove(row));
-        removed.fold(false, |any, removed| any | removed)
+        let any = removed.fold(false, |any, removed| any | removed);
+        // Told when it is done: a copy that began in between does not have the row.
+        if let Some(removed) = &mut *self.removed.lock() {
+            removed.push(row);
+        }
+        any
     }
 
     /// The segment that takes rows.
     fn last(&self, backlog: usize) -> Result<Arc<dyn Graph>, GraphError> {
         let last = self.list.read().last().cloned();
         if let Some(last) = last
-            && last.len() < last.capacity()
-            && !(is_used(last.as_ref()) && is_worn(last.as_ref()))
+            && !is_spent(last.as_ref())
         {
-            return Ok(last);
+            if last.len() < last.capacity() {
+                return Ok(last);
+            }
+            // One that is nearly of the largest size would soon be full again.
+            if roomy(last.visible()) <= self.capacity_max()
+                && let Ok(copy) = self.resize(&last, backlog)
+            {
+                return Ok(copy);
+            }
         }
         let opened = (self.library).open(&GraphParams {
-            capacity: self.capacity(backlog),
+            capacity: self.room(backlog),
             ..self.params.clone()
         })?;
         self.list.write().push(Arc::clone(&opened));
         Ok(opened)
     }
 
-    /// Room for what is to go into a new segment, and some more.
-    fn capacity(&self, backlog: usize) -> usize {
-        let row_bytes = self.library.row_bytes(self.params.dimension).max(1);
-        let most = (self.sizes.bytes_max / row_bytes).max(self.sizes.rows_min);
-        let merged: usize = (self.all().iter())
-            .map(|segment| segment.visible())
-            .filter(|visible| visible * 3 / 2 <= most)
-            .sum();
-        (merged * 3 / 2 + backlog * 5 / 4).clamp(self.sizes.rows_min, most)
+    /// Room in the largest segment.
+    fn capacity_max(&self) -> usize {
+        let GraphParams {
+            dimension, coding, ..
+        } = self.params;
+        let row_bytes = self.library.row_bytes(dimension, coding).max(1);
+        (self.sizes.bytes_max / row_bytes).max(self.sizes.rows_min)
     }
 
-    /// Moves one row out of a segment that is small or mostly empty; says whether there was anything to do. Not to
-    /// be called while a row is inserted.
+    /// Room of a segment that these rows are to be in.
+    fn room(&self, rows: usize) -> usize {
+        roomy(rows).clamp(self.sizes.rows_min, self.capacity_max())
+    }
+
+    /// Puts a copy in a segment's place that has room for `more` rows.
+    fn resize(&self, segment: &Arc<dyn Graph>, more: usize) -> Result<Arc<dyn Graph>, GraphError> {
+        *self.removed.lock() = Some(Vec::new());
+        let copy = segment.resized(self.room(segment.visible() + more));
+        let mut list = self.list.write();
+        let removed = self.removed.lock().take().unwrap_or_default();
+        let copy = copy?;
+        for row in removed {
+            copy.remove(row);
+        }
+        for place in list.iter_mut().filter(|one| Arc::ptr_eq(one, segment)) {
+            *place = Arc::clone(&copy);
+        }
+        Ok(copy)
+    }
+
+    /// One that has much more room than it needs.
+    fn wide(&self) -> Option<Arc<dyn Graph>> {
+        let list = self.list.read();
+        let wide = list.iter().find(|segment| {
+            let needed = self.room(segment.visible());
+            !is_worn(segment.as_ref()) && segment.capacity() > roomy(needed)
+        });
+        wide.cloned()
+    }
+
+    /// Gives back room that is not used, or moves one row out of a segment most of whose rows are gone; says whether
+    /// there was anything to do. Not to be called while a row is inserted.
     pub(crate) fn move_one(&self) -> Result<bool, GraphError> {
         let mut moving = self.moving.lock();
         if moving.is_none() {
+            if let Some(wide) = self.wide() {
+                return self.resize(&wide, 0).map(|_| true);
+            }
             let last = self.list.read().last().cloned();
-            if last.is_some_and(|last| is_used(last.as_ref()) && is_worn(last.as_ref())) {
+            if last.is_some_and(|last| is_spent(last.as_ref())) {
                 self.last(0)?;
             }
             *moving = self.next_move();
@@ -173,16 +251,20 @@ impl Segments {
         Some(Move { from, rows })
     }
 
-    /// The nearest rows of every segment; a row that moves may be among them twice.
+    /// The nearest rows of all segments, nearest first; a row that moves may be among them twice.
     pub(crate) fn search(
         &self,
         query: &[f16],
         ef: usize,
         accept: Option<&Accept<'_>>,
-    ) -> Result<Vec<u64>, GraphError> {
-        let mut found = Vec::new();
+    ) -> Result<Vec<Found>, GraphError> {
+        let (mut found, mut sorted) = (Vec::new(), true);
         for segment in self.all() {
+            sorted &= found.is_empty();
             found.extend(segment.search(query, ef, accept)?);
+        }
+        if !sorted {
+            found.sort_by(|a: &Found, b| a.distance.total_cmp(&b.distance));
         }
         Ok(found)
     }

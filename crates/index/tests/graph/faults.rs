@@ -1,28 +1,66 @@
-//! A library that fails costs speed, never answers.
+//! A library that fails, or takes its time, costs speed, never answers.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use half::f16;
 use pando_index::graph::diskann::DiskAnn;
-use pando_index::graph::{Accept, Graph, GraphError, GraphParams, Library, LoadError, VectorOf};
-use pando_index::{CollectionIndex, IndexOptions, Plan, Why};
+use pando_index::graph::{
+    Accept, Coding, Found, Graph, GraphError, GraphParams, Library, LoadError, VectorOf,
+};
+use pando_index::{CollectionIndex, IndexOptions, Numbered, Plan, Why};
 use pando_model::{Metric, PointId, SearchQuery};
 
 use super::support::{Numbers, schema, settle, small, stored, upsert, vector};
 
 const DIMENSION: usize = 16;
 
-/// Fails every third insertion, or every search.
-struct Faulty {
-    searches_fail: bool,
+/// What is wrong with a library.
+#[derive(Clone)]
+enum Fault {
+    /// Every third insertion fails.
+    Insertions,
+    /// Every search fails.
+    Searches,
+    /// Every copy fails.
+    Copies,
+    /// Insertions return late, when their rows can be found already.
+    Late(Arc<Gate>),
+}
+
+struct Faulty(Fault);
+
+/// Holds insertions up while it is closed.
+#[derive(Default)]
+struct Gate {
+    closed: Mutex<bool>,
+    opened: Condvar,
+    held: AtomicU64,
+}
+
+impl Gate {
+    fn set(&self, closed: bool) {
+        *self.closed.lock().expect("sound") = closed;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut closed = self.closed.lock().expect("sound");
+        if *closed {
+            self.held.fetch_add(1, Ordering::Release);
+        }
+        while *closed {
+            closed = self.opened.wait(closed).expect("sound");
+        }
+    }
 }
 
 struct FaultyGraph {
     inner: Arc<dyn Graph>,
     insertions: AtomicU64,
-    searches_fail: bool,
+    fault: Fault,
 }
 
 fn fault() -> GraphError {
@@ -33,15 +71,15 @@ fn fault() -> GraphError {
 }
 
 impl Library for Faulty {
-    fn row_bytes(&self, dimension: usize) -> usize {
-        DiskAnn.row_bytes(dimension)
+    fn row_bytes(&self, dimension: usize, coding: Coding) -> usize {
+        DiskAnn.row_bytes(dimension, coding)
     }
 
     fn open(&self, params: &GraphParams) -> Result<Arc<dyn Graph>, GraphError> {
         Ok(Arc::new(FaultyGraph {
             inner: DiskAnn.open(params)?,
             insertions: AtomicU64::new(0),
-            searches_fail: self.searches_fail,
+            fault: self.0.clone(),
         }))
     }
 
@@ -81,14 +119,30 @@ impl Graph for FaultyGraph {
     }
 
     fn insert(&self, row: u64, vector: &[f16]) -> Result<(), GraphError> {
-        match self.insertions.fetch_add(1, Ordering::Relaxed) % 3 {
-            2 => Err(fault()),
-            _ => self.inner.insert(row, vector),
+        let number = self.insertions.fetch_add(1, Ordering::Relaxed);
+        if matches!(self.fault, Fault::Insertions) && number % 3 == 2 {
+            return Err(fault());
         }
+        self.inner.insert(row, vector)?;
+        if let Fault::Late(gate) = &self.fault {
+            gate.pass();
+        }
+        Ok(())
     }
 
     fn remove(&self, row: u64) -> bool {
         self.inner.remove(row)
+    }
+
+    fn resized(&self, capacity: usize) -> Result<Arc<dyn Graph>, GraphError> {
+        if let Fault::Copies = self.fault {
+            return Err(fault());
+        }
+        Ok(Arc::new(FaultyGraph {
+            inner: self.inner.resized(capacity)?,
+            insertions: AtomicU64::new(self.insertions.load(Ordering::Relaxed)),
+            fault: self.fault.clone(),
+        }))
     }
 
     fn search(
@@ -96,10 +150,12 @@ impl Graph for FaultyGraph {
         query: &[f16],
         ef: usize,
         accept: Option<&Accept<'_>>,
-    ) -> Result<Vec<u64>, GraphError> {
-        match self.searches_fail {
-            true => Err(fault()),
-            false => self.inner.search(query, ef, accept),
+    ) -> Result<Vec<Found>, GraphError> {
+        match self.fault {
+            Fault::Searches => Err(fault()),
+            Fault::Insertions | Fault::Copies | Fault::Late(_) => {
+                self.inner.search(query, ef, accept)
+            }
         }
     }
 
@@ -112,10 +168,10 @@ impl Graph for FaultyGraph {
     }
 }
 
-fn filled(searches_fail: bool) -> (CollectionIndex, Vec<Vec<f32>>) {
+fn filled(fault: Fault) -> (CollectionIndex, Vec<Vec<f32>>) {
     let schema = schema(DIMENSION, Metric::Cosine);
     let options = IndexOptions {
-        library: Arc::new(Faulty { searches_fail }),
+        library: Arc::new(Faulty(fault)),
         ..small()
     };
     let mut index = CollectionIndex::with_options(&schema, options);
@@ -125,6 +181,9 @@ fn filled(searches_fail: bool) -> (CollectionIndex, Vec<Vec<f32>>) {
         .collect();
     for (n, vector) in (0..).zip(&vectors) {
         upsert(&mut index, n, vector);
+        if n % 500 == 0 {
+            settle(&index);
+        }
     }
     settle(&index);
     (index, vectors)
@@ -132,7 +191,7 @@ fn filled(searches_fail: bool) -> (CollectionIndex, Vec<Vec<f32>>) {
 
 #[test]
 fn rows_that_were_not_taken_are_scanned() {
-    let (mut index, vectors) = filled(false);
+    let (mut index, vectors) = filled(Fault::Insertions);
     let backlog = index.backlog();
     assert!(
         (1000..2000).contains(&backlog),
@@ -140,7 +199,7 @@ fn rows_that_were_not_taken_are_scanned() {
     );
     for (n, vector) in (0..).zip(&vectors) {
         let query = SearchQuery::new(vector.clone(), 1);
-        let hits = index.search(&[query]).expect("valid");
+        let hits = index.search(&[query], &Numbered(&vectors)).expect("valid");
         assert_eq!(hits[0][0].id, PointId::Num(n));
     }
     for n in 0..2500 {
@@ -153,14 +212,33 @@ fn rows_that_were_not_taken_are_scanned() {
     );
     for (n, vector) in (0..).zip(&vectors).skip(2500) {
         let query = SearchQuery::new(vector.clone(), 1);
-        let hits = index.search(&[query]).expect("valid");
+        let hits = index.search(&[query], &Numbered(&vectors)).expect("valid");
+        assert_eq!(hits[0][0].id, PointId::Num(n));
+    }
+}
+
+#[test]
+fn rows_of_a_segment_that_cannot_be_copied_stay_in_it() {
+    let (mut index, vectors) = filled(Fault::Copies);
+    assert_eq!(index.backlog(), 0);
+    assert!(
+        index.segments() > 1,
+        "more segments instead of a larger one"
+    );
+    for n in (0..4000).filter(|n| n % 4 != 0) {
+        assert!(index.remove(PointId::Num(n)));
+    }
+    settle(&index);
+    for (n, vector) in (0..).zip(&vectors).step_by(4) {
+        let query = SearchQuery::new(vector.clone(), 1);
+        let hits = index.search(&[query], &Numbered(&vectors)).expect("valid");
         assert_eq!(hits[0][0].id, PointId::Num(n));
     }
 }
 
 #[test]
 fn a_search_that_fails_is_a_scan() {
-    let (mut index, vectors) = filled(true);
+    let (mut index, vectors) = filled(Fault::Searches);
     // Until the backlog alone would be a reason to scan.
     for n in (0..4000).step_by(3) {
         assert!(index.remove(PointId::Num(n)));
@@ -171,7 +249,9 @@ fn a_search_that_fails_is_a_scan() {
         exact: true,
         ..query.clone()
     };
-    let results = index.search_planned(&[query, exact]).expect("valid");
+    let results = index
+        .search_planned(&[query, exact], &Numbered(&vectors))
+        .expect("valid");
     assert!(
         matches!(
             results[0].plan,
@@ -181,4 +261,28 @@ fn a_search_that_fails_is_a_scan() {
         results[0].plan
     );
     assert_eq!(results[0].hits, results[1].hits);
+}
+
+#[test]
+fn a_row_that_is_in_the_backlog_and_in_the_graph_is_found_once() {
+    let gate = Arc::new(Gate::default());
+    let (mut index, vectors) = filled(Fault::Late(Arc::clone(&gate)));
+    gate.set(true);
+    upsert(&mut index, 4000, &vectors[7]);
+    while gate.held.load(Ordering::Acquire) == 0 {
+        std::thread::yield_now();
+    }
+    let query = SearchQuery::new(vectors[7].clone(), 10);
+    let stored = [vectors.clone(), vec![vectors[7].clone()]].concat();
+    let searched = index.search_planned(&[query], &Numbered(&stored));
+    let searched = searched.expect("valid").remove(0);
+    gate.set(false);
+    assert!(
+        matches!(searched.plan, Plan::Graph { unindexed: 1, .. }),
+        "{}",
+        searched.plan
+    );
+    let ids: BTreeSet<PointId> = searched.hits.iter().map(|hit| hit.id).collect();
+    assert_eq!(ids.len(), 10, "{:?}", searched.hits);
+    assert!(ids.contains(&PointId::Num(4000)) && ids.contains(&PointId::Num(7)));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pando_index::graph::diskann::DiskAnn;
-use pando_index::graph::{Graph, GraphError, GraphParams, Library};
+use pando_index::graph::{Coding, Graph, GraphError, GraphParams, Library};
 use pando_model::Metric;
 
 use super::support::{METRICS, Numbers, half, schema, stored, vector};
@@ -12,10 +12,13 @@ use super::support::{METRICS, Numbers, half, schema, stored, vector};
 pub(crate) const DIMENSION: usize = 24;
 
 pub(crate) fn params(metric: Metric, capacity: usize) -> GraphParams {
-    let start = vector(&mut Numbers::new(99), DIMENSION, 1.0);
+    // Within the unit ball, where the metric asks for that.
+    let scale = if metric == Metric::Poincare { 0.1 } else { 1.0 };
+    let start = vector(&mut Numbers::new(99), DIMENSION, scale);
     GraphParams {
         dimension: DIMENSION,
         metric,
+        coding: Coding::Half,
         capacity,
         start: half(&stored(&schema(DIMENSION, metric), start)).into(),
     }
@@ -59,9 +62,17 @@ fn rows_find_themselves_and_gone_rows_are_never_found() {
         let mut missed = 0;
         for (n, vector) in vectors.iter().enumerate() {
             let found = segment.search(&half(vector), 64, None).expect("it answers");
-            let distinct: BTreeSet<u64> = found.iter().copied().collect();
+            assert!(found.is_sorted_by(|a, b| a.distance <= b.distance));
+            let distinct: BTreeSet<u64> = found.iter().map(|found| found.row).collect();
             assert_eq!(distinct.len(), found.len(), "none twice");
-            assert!(distinct.is_subset(&visible), "{metric:?}: a ghost");
+            let shown = distinct.iter().filter(|row| segment.contains(**row));
+            assert!(shown.copied().all(|row| visible.contains(&row)));
+            let accepted = segment.search(&half(vector), 64, Some(&|_| true));
+            let accepted = accepted.expect("it answers");
+            assert!(
+                accepted.iter().all(|found| visible.contains(&found.row)),
+                "{metric:?}: a ghost"
+            );
             missed += usize::from(n % 3 != 0 && !distinct.contains(&row(n)));
             let (kept, expected) = (segment.vector(row(n)), (n % 3 != 0).then(|| half(vector)));
             assert_eq!(kept, expected);
@@ -69,6 +80,45 @@ fn rows_find_themselves_and_gone_rows_are_never_found() {
         assert!(
             missed <= 4,
             "{metric:?}: {missed} of 400 rows did not find themselves"
+        );
+    }
+}
+
+#[test]
+fn a_copy_has_the_visible_rows_and_other_room() {
+    for metric in METRICS {
+        let vectors = vectors(metric, 600);
+        let segment = filled(metric, &vectors, 600);
+        for n in (0..600).step_by(3) {
+            segment.remove(row(n));
+        }
+        let full = segment.resized(399).map(|_| ()).expect_err("no room");
+        assert!(
+            matches!(full, GraphError::Full { capacity: 399 }),
+            "{full:?}"
+        );
+        let copy = segment.resized(500).expect("there is room");
+        assert_eq!(
+            (copy.len(), copy.visible(), copy.capacity()),
+            (400, 400, 500)
+        );
+        let sorted = |graph: &dyn Graph| graph.rows().into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(sorted(copy.as_ref()), sorted(segment.as_ref()));
+        for n in (0..600).step_by(3).take(100) {
+            (copy.insert(row(n), &half(&vectors[n]))).expect("there is room");
+        }
+        assert_eq!((copy.len(), segment.len()), (500, 600), "they are apart");
+        let missed = (0..600).filter(|n| {
+            let found = copy.search(&half(&vectors[*n]), 64, None);
+            let found = found.expect("it answers");
+            let itself = found.iter().any(|found| found.row == row(*n));
+            assert!(copy.contains(row(*n)) || !itself, "{metric:?}: a ghost");
+            copy.contains(row(*n)) && !itself
+        });
+        let missed = missed.count();
+        assert!(
+            missed <= 5,
+            "{metric:?}: {missed} of 500 rows did not find themselves"
         );
     }
 }
@@ -83,7 +133,7 @@ fn a_filtered_search_finds_only_what_passes_and_much_of_it() {
             .search(&half(vector), 64, Some(&accept))
             .expect("it answers");
         assert!(found.len() >= 16, "{}", found.len());
-        assert!(found.iter().all(|row| accept(*row)));
+        assert!(found.iter().all(|found| accept(found.row)));
     }
     let none = segment.search(&half(&vectors[0]), 64, Some(&|_| false));
     assert!(none.expect("it answers").is_empty());
@@ -108,4 +158,11 @@ fn what_does_not_fit_is_refused() {
     let found = empty.search(&half(&vectors[0]), 8, None);
     assert!(found.expect("it answers").is_empty());
     assert!(empty.is_empty() && !empty.remove(row(0)));
+    for metric in [Metric::Manhattan, Metric::Poincare] {
+        let refused = DiskAnn.open(&params(metric, 10)).err();
+        assert!(
+            matches!(refused, Some(GraphError::Library { .. })),
+            "the library has no {metric} distance"
+        );
+    }
 }

@@ -4,10 +4,10 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pando_index::CollectionIndex;
+use pando_index::{CollectionIndex, Originals};
 use pando_model::{Metric, PointId, SearchQuery};
 
-use super::support::{Numbers, filter, payload, schema, settle, small, stored, upsert, vector};
+use super::support::{By, Numbers, filter, payload, schema, settle, small, stored, upsert, vector};
 
 const DIMENSION: usize = 16;
 const IDS: u64 = 4000;
@@ -24,6 +24,15 @@ fn vector_of(seed: u64) -> Vec<f32> {
     stored(&schema(DIMENSION, Metric::Cosine), vector)
 }
 
+impl Shared {
+    fn originals(&self) -> impl Originals + '_ {
+        By(|n| {
+            let place = usize::try_from(n).expect("small");
+            self.seeds[place].map(vector_of)
+        })
+    }
+}
+
 /// Readers hold the lock for one search, so whatever a search returns must be what is stored at that moment.
 fn read(shared: &RwLock<Shared>, numbers: &mut Numbers, missed: &AtomicU64) -> u64 {
     let state = shared.read().expect("no writer panicked");
@@ -36,7 +45,7 @@ fn read(shared: &RwLock<Shared>, numbers: &mut Numbers, missed: &AtomicU64) -> u
     };
     let hits = state
         .index
-        .search(std::slice::from_ref(&query))
+        .search(std::slice::from_ref(&query), &state.originals())
         .expect("valid");
     for hit in &hits[0] {
         let PointId::Num(found) = hit.id else {
@@ -109,7 +118,8 @@ fn nothing_deleted_or_superseded_is_found_and_everything_else_is() {
     let (mut there, mut missed) = (0, 0);
     for (n, seed) in (0..).zip(&state.seeds) {
         let Some(seed) = seed else { continue };
-        let hits = (state.index).search(&[SearchQuery::new(vector_of(*seed), 1)]);
+        let query = SearchQuery::new(vector_of(*seed), 1);
+        let hits = (state.index).search(&[query], &state.originals());
         there += 1;
         missed += u64::from(hits.expect("valid")[0][0].id != PointId::Num(n));
     }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use pando_index::{CollectionIndex, IndexOptions};
+use pando_index::{CollectionIndex, Fingerprint, IndexOptions, Originals, Unavailable};
 use pando_model::{
-    CollectionSchema, EncodedPayload, Filter, Metric, Payload, PointId, Stamp, VectorName,
+    CollectionSchema, EncodedPayload, Filter, Metric, Payload, PointId, Quantization, Stamp,
+    VectorName,
 };
 use serde_json::json;
 
@@ -72,6 +73,12 @@ pub(crate) fn schema(dimension: usize, metric: Metric) -> CollectionSchema {
     CollectionSchema::single(u32::try_from(dimension).expect("small"), metric)
 }
 
+/// With the default vector quantized like this.
+pub(crate) fn quantized(schema: CollectionSchema, quantization: Quantization) -> CollectionSchema {
+    let changes = BTreeMap::from([(VectorName::default(), quantization)]);
+    schema.quantized(&changes).expect("there is one")
+}
+
 pub(crate) fn payload(n: u64) -> EncodedPayload {
     let json = json!({ "half": n % 2, "tenth": n % 10, "hundredth": n % 100 });
     Payload::from_json(json).expect("an object").encode()
@@ -85,6 +92,36 @@ pub(crate) fn filter(key: &str) -> Filter {
 pub(crate) fn upsert(index: &mut CollectionIndex, n: u64, vector: &[f32]) {
     let vectors = BTreeMap::from([(VectorName::default(), vector.to_vec())]);
     index.upsert(PointId::Num(n), Stamp::at(1), &vectors, payload(n));
+}
+
+/// Of a version of a point.
+pub(crate) fn fingerprint(n: u64, version: u64) -> Fingerprint {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&n.to_le_bytes());
+    bytes[8..].copy_from_slice(&version.to_le_bytes());
+    Fingerprint(bytes)
+}
+
+/// The vectors themselves, by the numbers of their points.
+pub(crate) struct By<F>(pub(crate) F);
+
+impl<F: Fn(u64) -> Option<Vec<f32>> + Sync> Originals for By<F> {
+    fn with(
+        &self,
+        id: PointId,
+        _: &VectorName,
+        use_it: &mut dyn FnMut(&[f32]),
+    ) -> Result<bool, Unavailable> {
+        let PointId::Num(n) = id else {
+            unreachable!("all ids are numbers")
+        };
+        Ok((self.0)(n).inspect(|vector| use_it(vector)).is_some())
+    }
+}
+
+/// The same, where each has a version, too.
+pub(crate) fn versioned(model: &BTreeMap<u64, (u64, Vec<f32>)>) -> impl Originals + '_ {
+    By(|n: u64| model.get(&n).map(|(_, vector)| vector.clone()))
 }
 
 /// Waits until the background threads have nothing to do.

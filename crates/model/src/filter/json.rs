@@ -1,14 +1,18 @@
 //! The JSON form of a filter, as users write it in scripts and on the command line.
 //!
 //! `{"must": [{"key": "pos", "match": {"value": "verb"}}, {"key": "n", "range": {"gte": 3}}]}`, with
-//! `match: {"any": [..]}`, `is_null`, `is_empty`, `has_id` and nested filters. Unknown fields are refused.
+//! `match: {"any": [..]}`, `match: {"text": "some words"}`, `range` of dates (`{"gte": "2024-01-01"}`), `geo_radius:
+//! {"center": {"lat": .., "lon": ..}, "radius": METRES}`, `geo_bounding_box: {"top_left": {..}, "bottom_right": {..}}`,
+//! `is_null`, `is_empty`, `has_id` and nested filters. Unknown fields are refused.
 
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Condition, Filter, Range};
+use super::{Condition, DatetimeRange, Filter, NO_BOUNDS, Range};
 use crate::error::InvalidInput;
+use crate::geo::{GeoBox, GeoCircle, GeoPoint};
 use crate::limits::NESTING_MAX;
+use crate::moment::Moment;
 use crate::point_id::PointId;
 use crate::value::Value;
 
@@ -42,6 +46,8 @@ struct JsonCondition {
     key: Option<String>,
     r#match: Option<JsonMatch>,
     range: Option<JsonRange>,
+    geo_radius: Option<JsonCircle>,
+    geo_bounding_box: Option<JsonBox>,
     is_null: Option<bool>,
     is_empty: Option<bool>,
     has_id: Option<Vec<serde_json::Value>>,
@@ -52,15 +58,45 @@ struct JsonCondition {
 enum JsonMatch {
     Value(serde_json::Value),
     Any(Vec<serde_json::Value>),
+    Text(String),
+}
+
+/// Numbers or dates, not both.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonRange {
+    gt: Option<JsonBound>,
+    gte: Option<JsonBound>,
+    lt: Option<JsonBound>,
+    lte: Option<JsonBound>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a bound is a number, or a date in a string")]
+enum JsonBound {
+    Number(f64),
+    Date(String),
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonPlace {
+    lat: f64,
+    lon: f64,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct JsonRange {
-    gt: Option<f64>,
-    gte: Option<f64>,
-    lt: Option<f64>,
-    lte: Option<f64>,
+struct JsonCircle {
+    center: JsonPlace,
+    radius: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonBox {
+    top_left: JsonPlace,
+    bottom_right: JsonPlace,
 }
 
 impl Filter {
@@ -122,36 +158,121 @@ fn condition(json: serde_json::Value, depth: usize) -> Result<Condition, FilterP
     let key = c
         .key
         .ok_or_else(|| bad("a condition needs a key, has_id, or a nested filter"))?;
-    Ok(
-        match (c.r#match, c.range, c.is_null, c.is_empty, c.has_id) {
-            (Some(JsonMatch::Value(v)), None, None, None, None) => Condition::Match {
-                key,
-                value: Value::from_json(v)?,
-            },
-            (Some(JsonMatch::Any(values)), None, None, None, None) => {
-                let values = values
-                    .into_iter()
-                    .map(Value::from_json)
-                    .collect::<Result<_, _>>()?;
-                Condition::AnyOf { key, values }
-            }
-            (None, Some(r), None, None, None) => Condition::Range {
-                key,
-                range: Range {
-                    gt: r.gt,
-                    gte: r.gte,
-                    lt: r.lt,
-                    lte: r.lte,
-                },
-            },
-            (None, None, Some(true), None, None) => Condition::IsNull { key },
-            (None, None, None, Some(true), None) => Condition::IsEmpty { key },
-            _ => {
-                let hint = "a condition with a key needs exactly one of match, range, is_null: true, is_empty: true";
-                return Err(bad(hint).into());
-            }
+    let given = [
+        c.r#match.is_some(),
+        c.range.is_some(),
+        c.geo_radius.is_some(),
+        c.geo_bounding_box.is_some(),
+        c.is_null.is_some(),
+        c.is_empty.is_some(),
+        c.has_id.is_some(),
+    ];
+    let one = given.into_iter().filter(|given| *given).count() == 1;
+    Ok(match c {
+        JsonCondition {
+            r#match: Some(test),
+            ..
+        } if one => match_condition(key, test)?,
+        JsonCondition {
+            range: Some(range), ..
+        } if one => range_condition(key, range)?,
+        JsonCondition {
+            geo_radius: Some(JsonCircle { center, radius }),
+            ..
+        } if one => {
+            let JsonPlace { lat, lon } = center;
+            let center = GeoPoint { lat, lon };
+            let circle = GeoCircle { center, radius };
+            Condition::GeoRadius { key, circle }
+        }
+        JsonCondition {
+            geo_bounding_box:
+                Some(JsonBox {
+                    top_left,
+                    bottom_right,
+                }),
+            ..
+        } if one => {
+            let area = GeoBox {
+                south: bottom_right.lat,
+                west: top_left.lon,
+                north: top_left.lat,
+                east: bottom_right.lon,
+            };
+            Condition::GeoBox { key, area }
+        }
+        JsonCondition {
+            is_null: Some(true),
+            ..
+        } if one => Condition::IsNull { key },
+        JsonCondition {
+            is_empty: Some(true),
+            ..
+        } if one => Condition::IsEmpty { key },
+        _ => {
+            let hint = "a condition with a key needs exactly one of match, range, geo_radius, geo_bounding_box, \
+                        is_null: true, is_empty: true";
+            return Err(bad(hint).into());
+        }
+    })
+}
+
+fn match_condition(key: String, test: JsonMatch) -> Result<Condition, InvalidInput> {
+    Ok(match test {
+        JsonMatch::Value(value) => Condition::Match {
+            key,
+            value: Value::from_json(value)?,
         },
-    )
+        JsonMatch::Any(values) => {
+            let values = values.into_iter().map(Value::from_json);
+            let values = values.collect::<Result<_, _>>()?;
+            Condition::AnyOf { key, values }
+        }
+        JsonMatch::Text(text) => Condition::Text { key, text },
+    })
+}
+
+fn range_condition(key: String, range: JsonRange) -> Result<Condition, InvalidInput> {
+    let JsonRange { gt, gte, lt, lte } = range;
+    let bounds = [&gt, &gte, &lt, &lte];
+    let dates = bounds.map(|bound| matches!(bound, Some(JsonBound::Date(_))));
+    let numbers = bounds.map(|bound| matches!(bound, Some(JsonBound::Number(_))));
+    match (dates.contains(&true), numbers.contains(&true)) {
+        (true, false) => {
+            let range = DatetimeRange {
+                gt: date(gt)?,
+                gte: date(gte)?,
+                lt: date(lt)?,
+                lte: date(lte)?,
+            };
+            Ok(Condition::DatetimeRange { key, range })
+        }
+        (false, true) => {
+            let range = Range {
+                gt: number(gt),
+                gte: number(gte),
+                lt: number(lt),
+                lte: number(lte),
+            };
+            Ok(Condition::Range { key, range })
+        }
+        (true, true) => Err(bad("the bounds of a range are all numbers, or all dates")),
+        (false, false) => Err(bad(NO_BOUNDS)),
+    }
+}
+
+fn number(bound: Option<JsonBound>) -> Option<f64> {
+    match bound {
+        Some(JsonBound::Number(number)) => Some(number),
+        Some(JsonBound::Date(_)) | None => None,
+    }
+}
+
+fn date(bound: Option<JsonBound>) -> Result<Option<Moment>, InvalidInput> {
+    match bound {
+        Some(JsonBound::Date(text)) => DatetimeRange::bound(&text).map(Some),
+        Some(JsonBound::Number(_)) | None => Ok(None),
+    }
 }
 
 fn point_id(json: &serde_json::Value) -> Result<PointId, InvalidInput> {

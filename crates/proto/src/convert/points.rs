@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use pando_model::{Point, Selector, Stamp, StoredPoint, VectorName};
+use pando_model::{Point, Selector, SparseVector, Stamp, StoredPoint, VectorName};
 
 use super::{all, decode_filter, decode_id, decode_ids, decode_payload};
 use crate::error::DecodeError;
 use crate::v1::{self, selector::Selector as WireSelector, vector::Data};
 
-type Vectors = BTreeMap<VectorName, Vec<f32>>;
+type Dense = BTreeMap<VectorName, Vec<f32>>;
+type Sparse = BTreeMap<VectorName, SparseVector>;
 
 impl From<Vec<f32>> for v1::Vector {
     fn from(values: Vec<f32>) -> Self {
@@ -24,37 +25,47 @@ impl TryFrom<v1::Vector> for Vec<f32> {
     fn try_from(wire: v1::Vector) -> Result<Self, Self::Error> {
         match wire.data {
             Some(Data::Dense(dense)) => Ok(dense.values),
+            Some(Data::Sparse(_)) => {
+                let reason = "it is sparse, and has to be dense here";
+                Err(DecodeError::malformed("sparse", reason))
+            }
             None => Err(DecodeError::missing("data")),
         }
     }
 }
 
-/// Vectors by name.
-#[must_use]
-pub fn encode_vectors(vectors: Vectors) -> BTreeMap<String, v1::Vector> {
-    vectors
-        .into_iter()
-        .map(|(name, values)| (name.into(), values.into()))
-        .collect()
+/// Vectors by name, of both kinds: no name is in both.
+fn encode_vectors(dense: Dense, sparse: Sparse) -> BTreeMap<String, v1::Vector> {
+    let dense = dense.into_iter().map(|(name, v)| (name.into(), v.into()));
+    let sparse = sparse.into_iter().map(|(name, v)| (name.into(), v.into()));
+    dense.chain(sparse).collect()
 }
 
-/// Vectors by name.
-pub fn decode_vectors(wire: BTreeMap<String, v1::Vector>) -> Result<Vectors, DecodeError> {
-    wire.into_iter()
-        .map(|(name, vector)| {
-            let field = format!("vectors[{name:?}]");
-            let name = VectorName::parse(&name).map_err(DecodeError::refused(&field))?;
-            let values = vector.try_into().map_err(DecodeError::within(field))?;
-            Ok((name, values))
-        })
-        .collect()
+/// Vectors by name, by their kinds.
+fn decode_vectors(wire: BTreeMap<String, v1::Vector>) -> Result<(Dense, Sparse), DecodeError> {
+    let (mut dense, mut sparse) = (Dense::new(), Sparse::new());
+    for (name, vector) in wire {
+        let field = format!("vectors[{name:?}]");
+        let name = VectorName::parse(&name).map_err(DecodeError::refused(&field))?;
+        match vector.data {
+            Some(Data::Sparse(wire)) => {
+                let vector = wire.try_into().map_err(DecodeError::within(field))?;
+                sparse.insert(name, vector);
+            }
+            Some(Data::Dense(wire)) => {
+                dense.insert(name, wire.values);
+            }
+            None => return Err(DecodeError::missing(format!("{field}.data"))),
+        }
+    }
+    Ok((dense, sparse))
 }
 
 impl From<Point> for v1::Point {
     fn from(point: Point) -> Self {
         Self {
             id: Some(point.id.into()),
-            vectors: encode_vectors(point.vectors),
+            vectors: encode_vectors(point.vectors, point.sparse_vectors),
             payload: Some(point.payload.into()),
         }
     }
@@ -64,9 +75,12 @@ impl TryFrom<v1::Point> for Point {
     type Error = DecodeError;
 
     fn try_from(wire: v1::Point) -> Result<Self, Self::Error> {
+        let id = decode_id("id", wire.id)?;
+        let (vectors, sparse_vectors) = decode_vectors(wire.vectors)?;
         Ok(Self {
-            id: decode_id("id", wire.id)?,
-            vectors: decode_vectors(wire.vectors)?,
+            id,
+            vectors,
+            sparse_vectors,
             payload: decode_payload(wire.payload)?,
         })
     }
@@ -103,7 +117,7 @@ impl From<StoredPoint> for v1::StoredPoint {
             id: Some(point.id.into()),
             version: Some(point.version.into()),
             payload: point.payload.map(Into::into),
-            vectors: encode_vectors(point.vectors),
+            vectors: encode_vectors(point.vectors, point.sparse_vectors),
         }
     }
 }
@@ -115,6 +129,7 @@ impl TryFrom<v1::StoredPoint> for StoredPoint {
         let version = wire
             .version
             .ok_or_else(|| DecodeError::missing("version"))?;
+        let (vectors, sparse_vectors) = decode_vectors(wire.vectors)?;
         Ok(Self {
             id: decode_id("id", wire.id)?,
             version: version.into(),
@@ -123,7 +138,8 @@ impl TryFrom<v1::StoredPoint> for StoredPoint {
                 .map(TryInto::try_into)
                 .transpose()
                 .map_err(DecodeError::within("payload"))?,
-            vectors: decode_vectors(wire.vectors)?,
+            vectors,
+            sparse_vectors,
         })
     }
 }
@@ -225,5 +241,14 @@ mod tests {
         point.vectors.insert("a b".into(), vec![1.0].into());
         let error = decode_points(vec![point]).expect_err("bad name");
         assert_eq!(error.field(), "points[0].vectors[\"a b\"]");
+        let mut point = v1::Point::from(Point::new(1, vec![1.0], Default::default()));
+        let sparse = v1::SparseVector {
+            indices: vec![5, 5],
+            values: vec![1.0, 1.0],
+        };
+        let data = Some(Data::Sparse(sparse));
+        point.vectors.insert("t".into(), v1::Vector { data });
+        let error = decode_points(vec![point]).expect_err("an index twice");
+        assert_eq!(error.field(), "points[0].vectors[\"t\"].sparse");
     }
 }

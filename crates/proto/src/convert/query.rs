@@ -1,13 +1,13 @@
 //! Reads: consistency, what comes back, searches, scrolls, hits.
 
 use pando_model::{
-    CollectionName, Consistency, Hit, ScrollPage, ScrollQuery, SearchQuery, StoredPoint,
-    VectorName, WithVectors,
+    CollectionName, Consistency, Hit, ScrollPage, ScrollQuery, SearchQuery, SparseVector,
+    StoredPoint, VectorName, WithVectors,
 };
 
 use super::{all, decode_collection, decode_filter};
 use crate::error::DecodeError;
-use crate::v1::{self, consistency as level};
+use crate::v1::{self, consistency as level, vector::Data};
 
 impl From<Consistency> for v1::Consistency {
     fn from(consistency: Consistency) -> Self {
@@ -69,7 +69,7 @@ pub fn with_vectors(wire: Option<v1::WithVectors>) -> WithVectors {
 }
 
 /// A count for the wire; what does not fit is over every limit anyway and will be refused.
-fn count(n: usize) -> u32 {
+pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
@@ -77,7 +77,12 @@ impl From<SearchQuery> for v1::SearchQuery {
     fn from(query: SearchQuery) -> Self {
         Self {
             vector_name: query.vector_name.into(),
-            vector: Some(query.vector.into()),
+            vector: match query.sparse_vector {
+                Some(vector) => Some(vector.into()),
+                None if query.like.is_some() && query.vector.is_empty() => None,
+                None => Some(query.vector.into()),
+            },
+            like: query.like.map(Into::into),
             filter: query.filter.map(Into::into),
             limit: count(query.limit),
             offset: count(query.offset),
@@ -86,6 +91,7 @@ impl From<SearchQuery> for v1::SearchQuery {
             with_vectors: Some(query.with_vectors.into()),
             ef: query.ef,
             exact: query.exact,
+            explain: query.explain,
         }
     }
 }
@@ -94,14 +100,19 @@ impl TryFrom<v1::SearchQuery> for SearchQuery {
     type Error = DecodeError;
 
     fn try_from(wire: v1::SearchQuery) -> Result<Self, Self::Error> {
+        let like =
+            (wire.like.map(TryInto::try_into).transpose()).map_err(DecodeError::within("like"))?;
+        let (vector, sparse_vector) = match wire.vector {
+            Some(vector) => either(vector).map_err(DecodeError::within("vector"))?,
+            None if like.is_some() => (Vec::new(), None),
+            None => return Err(DecodeError::missing("vector")),
+        };
         Ok(Self {
             vector_name: VectorName::parse(&wire.vector_name)
                 .map_err(DecodeError::refused("vector_name"))?,
-            vector: wire
-                .vector
-                .ok_or_else(|| DecodeError::missing("vector"))?
-                .try_into()
-                .map_err(DecodeError::within("vector"))?,
+            vector,
+            sparse_vector,
+            like,
             filter: decode_filter(wire.filter)?,
             limit: wire.limit as usize,
             offset: wire.offset as usize,
@@ -110,7 +121,16 @@ impl TryFrom<v1::SearchQuery> for SearchQuery {
             with_vectors: with_vectors(wire.with_vectors),
             ef: wire.ef,
             exact: wire.exact,
+            explain: wire.explain,
         })
+    }
+}
+
+/// A query's vector: a dense one, or none and a sparse one.
+fn either(wire: v1::Vector) -> Result<(Vec<f32>, Option<SparseVector>), DecodeError> {
+    match wire.data {
+        Some(Data::Sparse(sparse)) => Ok((Vec::new(), Some(sparse.try_into()?))),
+        _ => Ok((wire.try_into()?, None)),
     }
 }
 
@@ -134,6 +154,8 @@ pub fn encode_scroll(
         with_payload: Some(query.with_payload.into()),
         with_vectors: Some(query.with_vectors.into()),
         consistency: Some(consistency.into()),
+        order_by: None,
+        page_token: Vec::new(),
     }
 }
 
@@ -141,6 +163,10 @@ pub fn encode_scroll(
 pub fn decode_scroll(
     wire: v1::ScrollRequest,
 ) -> Result<(CollectionName, ScrollQuery, Consistency), DecodeError> {
+    if !wire.page_token.is_empty() {
+        let reason = "it goes with order_by; use from in the order of ids";
+        return Err(DecodeError::malformed("page_token", reason));
+    }
     let query = ScrollQuery {
         filter: decode_filter(wire.filter)?,
         from: wire
@@ -184,6 +210,7 @@ impl From<Vec<Hit>> for v1::Hits {
     fn from(hits: Vec<Hit>) -> Self {
         Self {
             hits: hits.into_iter().map(Into::into).collect(),
+            explanation: None,
         }
     }
 }
@@ -223,7 +250,7 @@ impl TryFrom<v1::GetResponse> for Vec<StoredPoint> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::strategies::{filters, ids, stored_points};
+    use super::super::strategies::{examples, filters, ids, sparse_vectors, stored_points};
     use super::*;
 
     proptest! {
@@ -234,13 +261,17 @@ mod tests {
             (limit, offset) in (0usize..20_000, 0usize..20_000),
             score_threshold in prop::option::of(-1.0f32..1.0),
             (with_payload, vectors) in any::<(bool, bool)>(),
-            (ef, exact) in any::<(Option<u32>, bool)>(),
+            (ef, exact, explain) in any::<(Option<u32>, bool, bool)>(),
+            (like, by) in (prop::option::of(examples()), sparse_vectors()),
         ) {
             let query = SearchQuery {
                 ef,
                 exact,
+                explain,
                 vector_name: VectorName::parse(if vectors { "" } else { "b" }).expect("name"),
                 vector,
+                sparse_vector: None,
+                like,
                 filter,
                 limit,
                 offset,
@@ -248,8 +279,15 @@ mod tests {
                 with_payload,
                 with_vectors: if vectors { WithVectors::All } else { WithVectors::None },
             };
-            let wire = v1::SearchQuery::from(query.clone());
-            prop_assert_eq!(SearchQuery::try_from(wire).expect("own message"), query);
+            let sparse = SearchQuery {
+                vector: Vec::new(),
+                sparse_vector: Some(by),
+                ..query.clone()
+            };
+            for query in [query, sparse] {
+                let wire = v1::SearchQuery::from(query.clone());
+                prop_assert_eq!(SearchQuery::try_from(wire).expect("own message"), query);
+            }
         }
 
         #[test]

@@ -105,8 +105,9 @@ impl From<NodeState> for v1::NodeState {
             NodeState::Serving => node_state::State::Serving(node_state::Serving {}),
             NodeState::Syncing(sync) => node_state::State::Syncing(sync.into()),
             NodeState::Waiting => node_state::State::Waiting(node_state::Waiting {}),
-            NodeState::Quarantined { reason } => {
-                node_state::State::Quarantined(node_state::Quarantined { reason })
+            NodeState::Quarantined { reason, repair } => {
+                let repair = repair.map(Into::into);
+                node_state::State::Quarantined(node_state::Quarantined { reason, repair })
             }
         };
         Self { state: Some(state) }
@@ -118,7 +119,10 @@ fn decode_state(wire: Option<v1::NodeState>) -> Result<NodeState, DecodeError> {
         Some(node_state::State::Serving(_)) => Ok(NodeState::Serving),
         Some(node_state::State::Syncing(s)) => Ok(NodeState::Syncing(s.into())),
         Some(node_state::State::Waiting(_)) => Ok(NodeState::Waiting),
-        Some(node_state::State::Quarantined(q)) => Ok(NodeState::Quarantined { reason: q.reason }),
+        Some(node_state::State::Quarantined(q)) => Ok(NodeState::Quarantined {
+            reason: q.reason,
+            repair: q.repair.map(Into::into),
+        }),
         None => Err(DecodeError::missing("state")),
     }
 }
@@ -148,6 +152,8 @@ impl From<NodeStatus> for v1::NodeStatus {
             disk_bytes: s.disk_bytes,
             memory_bytes: s.memory_bytes,
             index_backlog: s.index_backlog,
+            index_indexed: s.index_indexed,
+            index_reused: s.index_reused,
             version: s.version,
             uptime_seconds: s.uptime_seconds,
         }
@@ -186,6 +192,8 @@ impl TryFrom<v1::NodeStatus> for NodeStatus {
             disk_bytes: wire.disk_bytes,
             memory_bytes: wire.memory_bytes,
             index_backlog: wire.index_backlog,
+            index_indexed: wire.index_indexed,
+            index_reused: wire.index_reused,
             version: wire.version,
             uptime_seconds: wire.uptime_seconds,
         })

@@ -89,12 +89,15 @@ fn node(state: NodeState, role: Role, path: Option<CatchUpPath>) -> NodeStatus {
             at_ms: 45,
             no_majority: true,
             divergences: 46,
+            compared_index: 50,
         },
         points: 18,
         point_bytes: 19,
         disk_bytes: 20,
         memory_bytes: 21,
         index_backlog: 47,
+        index_indexed: 48,
+        index_reused: 49,
         version: "0.1.0".into(),
         uptime_seconds: 22,
     }
@@ -115,7 +118,10 @@ fn status() -> ClusterStatus {
             Some(CatchUpPath::Log),
         )),
         Ok(node(
-            NodeState::Quarantined { reason },
+            NodeState::Quarantined {
+                reason,
+                repair: Some(syncing()),
+            },
             Role::Follower,
             None,
         )),

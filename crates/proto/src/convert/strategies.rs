@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use pando_model::{
-    Condition, Filter, Payload, Point, PointId, Range, Stamp, StoredPoint, Value, VectorName,
+    Condition, DatetimeRange, Example, Examples, Filter, GeoBox, GeoCircle, GeoPoint, Moment,
+    Payload, Point, PointId, Range, SparseVector, Stamp, StoredPoint, Value, VectorName,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -45,12 +46,26 @@ fn vectors() -> impl Strategy<Value = BTreeMap<VectorName, Vec<f32>>> {
     prop::collection::btree_map(name, prop::collection::vec(-1.0f32..1.0, 0..8), 0..3)
 }
 
+pub(crate) fn sparse_vectors() -> impl Strategy<Value = SparseVector> {
+    prop::collection::btree_map(any::<u32>(), 0.1_f32..1.0, 1..6)
+        .prop_map(|pairs| SparseVector::from_pairs(pairs).expect("fine"))
+}
+
+fn named_sparse() -> impl Strategy<Value = BTreeMap<VectorName, SparseVector>> {
+    let name = prop::sample::select(vec!["terms", "tags"])
+        .prop_map(|s| VectorName::parse(s).expect("name"));
+    prop::collection::btree_map(name, sparse_vectors(), 0..3)
+}
+
 pub(crate) fn points() -> impl Strategy<Value = Point> {
-    (ids(), vectors(), payloads()).prop_map(|(id, vectors, payload)| Point {
-        id,
-        vectors,
-        payload,
-    })
+    (ids(), vectors(), named_sparse(), payloads()).prop_map(
+        |(id, vectors, sparse_vectors, payload)| Point {
+            id,
+            vectors,
+            sparse_vectors,
+            payload,
+        },
+    )
 }
 
 pub(crate) fn stored_points() -> impl Strategy<Value = StoredPoint> {
@@ -59,14 +74,40 @@ pub(crate) fn stored_points() -> impl Strategy<Value = StoredPoint> {
         counter,
         origin,
     });
-    (ids(), stamp, prop::option::of(payloads()), vectors()).prop_map(
-        |(id, version, payload, vectors)| StoredPoint {
+    let vectors = (vectors(), named_sparse());
+    (ids(), stamp, prop::option::of(payloads()), vectors).prop_map(
+        |(id, version, payload, (vectors, sparse_vectors))| StoredPoint {
             id,
             version,
             payload,
             vectors,
+            sparse_vectors,
         },
     )
+}
+
+fn moments() -> impl Strategy<Value = Moment> {
+    let parts = (
+        0..10_000_u32,
+        1..13_u32,
+        1..29_u32,
+        0..24_u32,
+        0..1_000_000_000_u32,
+    );
+    parts.prop_map(|(year, month, day, hour, nanos)| {
+        let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:59:59.{nanos:09}Z");
+        Moment::parse(&text).expect("a moment")
+    })
+}
+
+fn datetimes() -> impl Strategy<Value = DatetimeRange> {
+    let bound = || prop::option::of(moments());
+    (bound(), bound(), bound(), bound()).prop_map(|(gt, gte, lt, lte)| DatetimeRange {
+        gt,
+        gte,
+        lt,
+        lte,
+    })
 }
 
 fn conditions() -> impl Strategy<Value = Condition> {
@@ -86,6 +127,24 @@ fn conditions() -> impl Strategy<Value = Condition> {
         key().prop_map(|key| Condition::IsNull { key }),
         key().prop_map(|key| Condition::IsEmpty { key }),
         prop::collection::btree_set(ids(), 0..4).prop_map(Condition::HasId),
+        (key(), datetimes()).prop_map(|(key, range)| Condition::DatetimeRange { key, range }),
+        (key(), ".{0,8}").prop_map(|(key, text)| Condition::Text { key, text }),
+        (key(), finite(), finite(), finite()).prop_map(|(key, lat, lon, radius)| {
+            let center = GeoPoint { lat, lon };
+            let circle = GeoCircle { center, radius };
+            Condition::GeoRadius { key, circle }
+        }),
+        (key(), finite(), finite(), finite(), finite()).prop_map(
+            |(key, south, west, north, east)| {
+                let area = GeoBox {
+                    south,
+                    west,
+                    north,
+                    east,
+                };
+                Condition::GeoBox { key, area }
+            }
+        ),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         let some = || prop::collection::vec(inner.clone(), 0..3);
@@ -106,4 +165,16 @@ pub(crate) fn filters() -> impl Strategy<Value = Filter> {
         should,
         must_not,
     })
+}
+
+pub(crate) fn examples() -> impl Strategy<Value = Examples> {
+    let vector = || prop::collection::vec(-1.0f32..1.0, 0..4);
+    let example = move || {
+        prop_oneof![
+            ids().prop_map(Example::Id),
+            vector().prop_map(Example::Vector)
+        ]
+    };
+    let some = move || prop::collection::vec(example(), 0..3);
+    (some(), some()).prop_map(|(positive, negative)| Examples { positive, negative })
 }

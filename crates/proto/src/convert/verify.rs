@@ -120,6 +120,7 @@ impl From<Verified> for v1::VerifiedStatus {
             at_ms: last.at_ms,
             no_majority: last.no_majority,
             divergences: last.divergences,
+            compared_index: last.compared_index,
         }
     }
 }
@@ -131,6 +132,7 @@ impl From<v1::VerifiedStatus> for Verified {
             at_ms: wire.at_ms,
             no_majority: wire.no_majority,
             divergences: wire.divergences,
+            compared_index: wire.compared_index,
         }
     }
 }

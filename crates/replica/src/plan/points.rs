@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pando_merkle::Leaf;
 use pando_model::limits::{FILTERED_WRITE_BYTES_MAX, POINTS_PER_WRITE_MAX};
 use pando_model::{
     Effect, InvalidInput, Payload, Point, PointId, Record, Row, Selector, TreeId, Value, WriteError,
@@ -16,6 +17,15 @@ use crate::times::Part;
 /// A deleted row costs its keys only: about this fraction of its content.
 const DELETE_COST_DIVISOR: usize = 64;
 
+/// What a row costs that goes. Every entry of a sparse vector is taken out of a list.
+fn delete_cost(collection: &Collection, leaf: &Leaf) -> usize {
+    let bytes = leaf.bytes as usize;
+    match collection.definition.schema.sparse_vectors.is_empty() {
+        true => bytes / DELETE_COST_DIVISOR,
+        false => bytes,
+    }
+}
+
 impl Planner<'_> {
     pub(super) fn upsert(&self, tree: TreeId, points: &[Point]) -> Planned {
         let collection = self.collection(tree)?;
@@ -24,10 +34,10 @@ impl Planner<'_> {
         for point in points {
             collection.definition.schema.check_point(point)?;
             let old = collection.tree.get(&collection.key(point.id));
-            replaced += old.map_or(0, |leaf| leaf.bytes as usize / DELETE_COST_DIVISOR);
-            let vectors = point.vectors.clone();
+            replaced += old.map_or(0, |leaf| delete_cost(collection, leaf));
             let record = Record {
-                vectors,
+                vectors: point.vectors.clone(),
+                sparse_vectors: point.sparse_vectors.clone(),
                 payload: point.payload.encode(),
             };
             puts.push(self.put(collection, point.id, record));
@@ -50,7 +60,7 @@ impl Planner<'_> {
             let Some(leaf) = collection.tree.get(&key) else {
                 continue;
             };
-            if !budget.take(leaf.bytes as usize / DELETE_COST_DIVISOR) {
+            if !budget.take(delete_cost(collection, leaf)) {
                 next = Some(id);
                 break;
             }
@@ -90,7 +100,7 @@ impl Planner<'_> {
         Ok(self.points(tree, changes, next))
     }
 
-    fn collection(&self, tree: TreeId) -> Result<&Collection, WriteError> {
+    pub(super) fn collection(&self, tree: TreeId) -> Result<&Collection, WriteError> {
         self.state
             .collections
             .get(&tree)

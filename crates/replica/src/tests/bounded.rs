@@ -90,12 +90,12 @@ fn a_write_that_replaces_more_than_a_batch_holds_is_refused() {
         VectorName::parse("wide-vector").unwrap(),
         VectorName::parse("narrow").unwrap(),
     );
-    let params = |dimension| VectorParams {
-        dimension,
-        metric: Metric::Dot,
-    };
+    let params = |dimension| VectorParams::new(dimension, Metric::Dot);
     let vectors = BTreeMap::from([(wide.clone(), params(16_384)), (narrow.clone(), params(1))]);
-    let schema = CollectionSchema { vectors };
+    let schema = CollectionSchema {
+        vectors,
+        sparse_vectors: [].into(),
+    };
     let created = world.write(Command::CreateCollection {
         name: name("a"),
         schema,
@@ -110,6 +110,7 @@ fn a_write_that_replaces_more_than_a_batch_holds_is_refused() {
             (wide.clone(), vec![1.0; 16_384]),
             (narrow.clone(), vec![1.0]),
         ]),
+        sparse_vectors: [].into(),
         payload: large(65_519),
     };
     let rows = POINTS_PER_WRITE_MAX as u64;

@@ -3,7 +3,9 @@
 use pando_merkle::{Look, Prefix};
 use pando_model::{Command, Effect, GroupId, PointId, Proposal, Stamp, TreeId};
 
-use super::harness::{World, assert_sound, point};
+use pando_storage::{Batch, KvStore as _, StoredKey};
+
+use super::harness::{World, address, assert_sound, point};
 use crate::{FrozenNode, LookRefused, PREFIXES_PER_LOOK_MAX};
 
 fn check(world: &World) -> u64 {
@@ -70,6 +72,33 @@ fn leaves_are_named_as_far_as_their_rows_are_still_there() {
         panic!("leaves")
     };
     assert_eq!(looked.len(), 3);
+}
+
+#[test]
+fn a_leaf_whose_row_cannot_be_read_is_told_and_said_to_be_so() {
+    let world = World::new();
+    let tree = world.create("a");
+    world.upsert(tree, 0..3);
+    let index = check(&world);
+    let at = address(&world.replica, "a", 1);
+    let mut batch = Batch::new();
+    let key = StoredKey::Digest(at).encode(GroupId::CATALOGUE);
+    batch.put(key, b"rot".to_vec());
+    world.store.apply(batch).unwrap();
+    let nodes = world.replica.look(index, tree, &[Prefix::ROOT]).unwrap();
+    let FrozenNode::Leaves(leaves) = &nodes[0] else {
+        panic!("{nodes:?}")
+    };
+    assert_eq!(leaves.len(), 3);
+    for leaf in leaves {
+        let rotten = leaf.key == at.key;
+        assert_eq!(leaf.unreadable, rotten);
+        assert_eq!(
+            (leaf.id.is_none(), leaf.version.is_none()),
+            (rotten, rotten)
+        );
+    }
+    assert_eq!(world.replica.damage().rows, 1, "it is to be mended");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pando_merkle::{Digest, Key, Tree, collection_root, leaf_digest, replica_root, value_digest};
 use pando_model::{
@@ -33,14 +34,25 @@ pub(super) struct World {
     pub(super) replica: Arc<Replica>,
 }
 
+/// Far longer than indexing takes.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 impl World {
     pub(super) fn new() -> Self {
         Self::open(MemoryStore::new(), None).unwrap()
     }
 
     pub(super) fn open(store: MemoryStore, purged: Option<u64>) -> Result<Self, ReplicaError> {
+        Self::open_with(store, options(), purged)
+    }
+
+    pub(super) fn open_with(
+        store: MemoryStore,
+        options: ReplicaOptions,
+        purged: Option<u64>,
+    ) -> Result<Self, ReplicaError> {
         let store = Arc::new(store);
-        let replica = Replica::open(Arc::<MemoryStore>::clone(&store), options(), purged)?;
+        let replica = Replica::open(Arc::<MemoryStore>::clone(&store), options, purged)?;
         let replica = Arc::new(replica);
         Ok(Self { store, replica })
     }
@@ -68,6 +80,22 @@ impl World {
         match self.write(create(text)) {
             Ok(Effect::Created { tree }) => tree,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until all is indexed, and indexed anew where that is to be.
+    pub(super) fn settle(&self) {
+        let since = Instant::now();
+        loop {
+            self.replica.reindex();
+            let state = self.replica.state.read();
+            let busy = state.collections.values().any(|c| c.index.is_indexing());
+            drop(state);
+            if !busy {
+                return;
+            }
+            assert!(since.elapsed() < DEADLINE);
+            std::thread::yield_now();
         }
     }
 

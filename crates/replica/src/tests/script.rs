@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pando_model::{Command, Payload, RequestId, Selector, TreeId, Value};
+use pando_model::{Command, Payload, Quantization, RequestId, Selector, TreeId, Value, VectorName};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -40,6 +40,10 @@ pub(super) enum Act {
         collection: u8,
     },
     DropAlias(u8),
+    Quantize {
+        collection: u8,
+        int8: bool,
+    },
     RegisterNode(u8),
     Check,
     Blank,
@@ -74,6 +78,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (collection.clone(), ids()).prop_map(|(collection, ids)| Act::ClearPayload { collection, ids }),
         3 => (0..2_u8, collection.clone()).prop_map(|(alias, collection)| Act::SetAlias { alias, collection }),
         2 => (0..2_u8).prop_map(Act::DropAlias),
+        1 => (collection.clone(), any::<bool>())
+            .prop_map(|(collection, int8)| Act::Quantize { collection, int8 }),
         1 => (0..4_u8).prop_map(Act::RegisterNode),
         1 => Just(Act::Check),
         1 => Just(Act::Blank),
@@ -165,6 +171,7 @@ fn command(replica: &Replica, act: &Act) -> (Option<RequestId>, Command) {
         Act::DropAlias(n) => Command::DropAlias {
             alias: alias_name(n),
         },
+        Act::Quantize { collection, int8 } => quantize(tree(replica, *collection), *int8),
         Act::RegisterNode(n) => Command::RegisterNode {
             id: u64::from(*n),
             instance: Uuid::from_u128(u128::from(n / 2)),
@@ -184,6 +191,20 @@ fn command(replica: &Replica, act: &Act) -> (Option<RequestId>, Command) {
         Act::Check | Act::Blank | Act::Membership(_) => Command::ConsistencyCheck,
     };
     (request, command)
+}
+
+pub(super) fn quantize(tree: TreeId, int8: bool) -> Command {
+    let vectors = as_int8(int8);
+    Command::Quantize { tree, vectors }
+}
+
+/// The default vector as int8, or as it is by default.
+pub(super) fn as_int8(int8: bool) -> BTreeMap<VectorName, Quantization> {
+    let quantization = match int8 {
+        true => Quantization::Int8,
+        false => Quantization::default(),
+    };
+    BTreeMap::from([(VectorName::default(), quantization)])
 }
 
 /// Points with an odd value.

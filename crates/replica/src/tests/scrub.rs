@@ -58,7 +58,7 @@ fn put(store: &MemoryStore, key: &[u8], value: Option<Vec<u8>>) {
 
 /// Mends all that is damaged from another replica; returns how many rows.
 fn mend(sick: &Replica, sound: &Replica) -> usize {
-    let wanted = sick.wanted_rows(1_000).unwrap();
+    let wanted = sick.wanted_rows(None, 1_000).unwrap();
     let rows = sound.rows_of(&wanted, usize::MAX).unwrap();
     for (wanted, row) in wanted.iter().zip(rows) {
         assert_eq!(sick.mend(*wanted, &row.unwrap()).unwrap(), Mended::Written);
@@ -148,6 +148,31 @@ fn whatever_becomes_of_a_stored_value_is_found_not_served_and_mended() {
 }
 
 #[test]
+fn every_damaged_row_has_its_turn_to_be_asked_for() {
+    let sick = world();
+    let damaged: Vec<RowAddress> = (0..7).map(|id| address(&sick.replica, "c", id)).collect();
+    for at in &damaged {
+        for (key, _) in pairs_of(&sick, *at) {
+            put(&sick.store, &key, None);
+        }
+    }
+    pass(&sick.replica);
+    // Nobody gives any of them.
+    let (mut after, mut asked) = (None, Vec::new());
+    for _ in 0..3 {
+        let wanted = sick.replica.wanted_rows(after, 3).unwrap();
+        assert_eq!(wanted.len(), 3);
+        after = wanted.last().map(|wanted| wanted.at);
+        asked.extend(wanted.iter().map(|wanted| wanted.at));
+    }
+    let all: BTreeSet<RowAddress> = damaged.into_iter().collect();
+    let first = asked[..7].iter().copied().collect::<BTreeSet<_>>();
+    assert_eq!(first, all, "each once ..");
+    assert_eq!(asked[7..], asked[..2], ".. and from the beginning");
+    assert_eq!(sick.replica.wanted_rows(after, 100).unwrap().len(), 7);
+}
+
+#[test]
 fn rows_in_no_tree_are_removed() {
     let world = world();
     let before = world.dump();
@@ -170,7 +195,7 @@ fn only_the_row_that_is_wanted_mends() {
         put(&sick.store, &key, None);
     }
     pass(&sick.replica);
-    let wanted = sick.replica.wanted_rows(10).unwrap();
+    let wanted = sick.replica.wanted_rows(None, 10).unwrap();
     assert_eq!(wanted.iter().map(|w| w.at).collect::<Vec<_>>(), [at]);
     let other = address(&sick.replica, "c", 6);
     let digest = sound.replica.state.read().leaf(other).unwrap().digest;

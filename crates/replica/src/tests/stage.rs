@@ -256,6 +256,18 @@ fn an_equal_state_voids_an_old_stage() {
     super::harness::assert_sound(&follower);
 }
 
+/// A delta whose state came by the log meanwhile: neither a session nor a start goes on from it.
+#[test]
+fn a_discarded_delta_leaves_nothing() {
+    let (leader, follower) = pair();
+    let before = follower.dump();
+    let delta = staged(&leader, &follower).finish().unwrap();
+    assert_ne!(follower.dump(), before);
+    follower.replica.discard(delta).unwrap();
+    assert_eq!(follower.dump(), before);
+    assert!(follower.replica.begin_stage().unwrap().base().clean);
+}
+
 /// A delta that was verified and never installed: the next session changes the stage it promised.
 #[test]
 fn a_new_stage_voids_an_intent() {

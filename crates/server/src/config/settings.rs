@@ -109,10 +109,30 @@ pub struct Settings {
     #[arg(long, env = "PANDO_REQUESTS_INFLIGHT_MAX", value_name = "N")]
     pub requests_inflight_max: Option<usize>,
 
-    /// Vectors of one name in a collection from which on searches use a graph, which is built in the background and needs
-    /// half as much memory again; 0: never, every search is an exact scan [default: 20000]
+    /// Most searches, counts and facets that run at once; each uses all cores. 0: twice the number of cores [default: 0]
+    #[arg(long, env = "PANDO_SEARCHES_RUNNING_MAX", value_name = "N")]
+    pub searches_running_max: Option<usize>,
+
+    /// Most of them that wait for their turn; more are refused at once, and told when to ask again [default: 256]
+    #[arg(long, env = "PANDO_SEARCHES_WAITING_MAX", value_name = "N")]
+    pub searches_waiting_max: Option<usize>,
+
+    /// Vectors of one name in a collection from which on searches use a graph, which is built in the background; beside it
+    /// vectors are kept in memory in fewer bytes, and hits are scored from storage; 0: never, every search is an exact
+    /// scan of memory [default: 20000]
     #[arg(long, env = "PANDO_GRAPH_VECTORS_MIN", value_name = "N")]
     pub graph_vectors_min: Option<usize>,
+
+    /// Most memory for vectors that searches have read from storage, MiB; 0: they are read again each time
+    /// [default: 128]
+    #[arg(long, env = "PANDO_VECTOR_CACHE_MIB_MAX", value_name = "MIB")]
+    pub vector_cache_mib_max: Option<u64>,
+
+    /// Graphs are kept in files (`index` in the data directory), so that a restart need not build them anew: this many
+    /// seconds after a change at the latest, sooner when much has changed, and at a clean stop; 0: never
+    /// [default: 300]
+    #[arg(long, env = "PANDO_INDEX_CHECKPOINT_S", value_name = "S")]
+    pub index_checkpoint_s: Option<u64>,
 
     /// Most MiB kept so that a catch-up reads a frozen state while writes go on [default: 1024]
     #[arg(long, env = "PANDO_SYNC_OVERLAY_MIB_MAX", value_name = "MIB")]
@@ -185,7 +205,11 @@ impl Settings {
             raft_replay_cost_ratio,
             request_timeout_ms,
             requests_inflight_max,
+            searches_running_max,
+            searches_waiting_max,
             graph_vectors_min,
+            vector_cache_mib_max,
+            index_checkpoint_s,
             sync_overlay_mib_max,
             sync_mib_per_second,
             syncs_outgoing_max,
@@ -215,7 +239,11 @@ impl Settings {
         set(&mut config.raft_replay_cost_ratio, raft_replay_cost_ratio);
         set(&mut config.request_timeout_ms, request_timeout_ms);
         set(&mut config.requests_inflight_max, requests_inflight_max);
+        set(&mut config.searches_running_max, searches_running_max);
+        set(&mut config.searches_waiting_max, searches_waiting_max);
         set(&mut config.graph_vectors_min, graph_vectors_min);
+        set(&mut config.vector_cache_mib_max, vector_cache_mib_max);
+        set(&mut config.index_checkpoint_s, index_checkpoint_s);
         set(&mut config.sync_overlay_mib_max, sync_overlay_mib_max);
         set(&mut config.sync_mib_per_second, sync_mib_per_second);
         set(&mut config.syncs_outgoing_max, syncs_outgoing_max);

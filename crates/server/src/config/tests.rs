@@ -78,7 +78,11 @@ fn the_help_tells_the_real_defaults() {
         ("raft_log_entries_keep", d.raft_log_entries_keep.to_string()),
         ("request_timeout_ms", d.request_timeout_ms.to_string()),
         ("requests_inflight_max", d.requests_inflight_max.to_string()),
+        ("searches_running_max", d.searches_running_max.to_string()),
+        ("searches_waiting_max", d.searches_waiting_max.to_string()),
         ("graph_vectors_min", d.graph_vectors_min.to_string()),
+        ("vector_cache_mib_max", d.vector_cache_mib_max.to_string()),
+        ("index_checkpoint_s", d.index_checkpoint_s.to_string()),
         ("sync_overlay_mib_max", d.sync_overlay_mib_max.to_string()),
         (
             "raft_replay_cost_ratio",

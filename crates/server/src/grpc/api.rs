@@ -8,11 +8,12 @@ use pando_model::{
     CollectionName, Command, Consistency, InvalidInput, ReadError, RequestId, TreeId,
 };
 use pando_proto::{DecodeError, GRPC_MESSAGE_BYTES_MAX};
-use pando_replica::Replica;
+use pando_replica::{Patience, Replica};
 use prost::Message;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::Deadline;
+use super::{Deadline, SearchGate};
 use crate::error::ServiceError;
 use crate::identity::Identity;
 
@@ -21,6 +22,7 @@ use crate::identity::Identity;
 pub(crate) struct Api {
     pub(crate) node: Arc<Node>,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) gate: SearchGate,
 }
 
 impl Api {
@@ -44,6 +46,46 @@ impl Api {
         let found = tokio::task::spawn_blocking(move || work(&replica)).await;
         let found = found.map_err(|_| ServiceError::Internal {
             detail: "the read panicked or the node is shutting down".to_owned(),
+        })?;
+        Ok((found?, applied))
+    }
+
+    /// Runs a read that looks at many points, once this node has seen what it must see and it is the read's turn. It is
+    /// given up where it can be when its deadline has passed or the client has gone.
+    pub(crate) async fn search<T: Send + 'static>(
+        &self,
+        consistency: Consistency,
+        deadline: Deadline,
+        work: impl FnOnce(&Replica, Patience<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<(T, u64), ServiceError> {
+        self.search_by(consistency, deadline, false, work).await
+    }
+
+    /// The same, where a `quick` one is done right here: handing it over would be much of the work.
+    pub(crate) async fn search_by<T: Send + 'static>(
+        &self,
+        consistency: Consistency,
+        deadline: Deadline,
+        quick: bool,
+        work: impl FnOnce(&Replica, Patience<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<(T, u64), ServiceError> {
+        let applied = self.node.barrier(consistency, deadline.left()).await?;
+        let pass = self.gate.enter(deadline).await?;
+        let gone = CancellationToken::new();
+        let _here = gone.clone().drop_guard();
+        let replica = Arc::clone(self.node.replica());
+        let search = move || {
+            let _pass = pass;
+            work(&replica, &|| {
+                !gone.is_cancelled() && !deadline.left().is_zero()
+            })
+        };
+        if quick {
+            return Ok((search()?, applied));
+        }
+        let found = tokio::task::spawn_blocking(search);
+        let found = found.await.map_err(|_| ServiceError::Internal {
+            detail: "the search panicked or the node is shutting down".to_owned(),
         })?;
         Ok((found?, applied))
     }

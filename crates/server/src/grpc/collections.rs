@@ -2,7 +2,9 @@
 
 use pando_model::{Command, Effect};
 use pando_proto::v1::{self, collections_server::Collections};
-use pando_proto::{decode_collection, decode_consistency, decode_request_id, decode_schema};
+use pando_proto::{
+    decode_collection, decode_consistency, decode_quantizations, decode_request_id, decode_schema,
+};
 use tonic::{Request, Response, Status};
 
 use super::Api;
@@ -69,6 +71,24 @@ impl Collections for CollectionsService {
         reply(v1::DescribeCollectionResponse {
             collection,
             log_index,
+        })
+    }
+
+    async fn update(
+        &self,
+        request: Request<v1::UpdateCollectionRequest>,
+    ) -> Result<Response<v1::UpdateCollectionResponse>, Status> {
+        let (request, deadline) = self.0.begin(request)?;
+        let (name, vectors, id) = decode(|| {
+            let name = decode_collection("name", &request.name)?;
+            let vectors = decode_quantizations(request.quantization)?;
+            Ok((name, vectors, decode_request_id(&request.request_id)?))
+        })?;
+        let tree = self.0.tree(&name, deadline).await?;
+        let command = Command::Quantize { tree, vectors };
+        let receipt = self.0.write(command, id, deadline).await?;
+        reply(v1::UpdateCollectionResponse {
+            log_index: receipt.index,
         })
     }
 

@@ -9,8 +9,9 @@ use pando_model::limits::VALUES_PER_CONDITION_MAX;
 use pando_model::{Command, CountQuery, Effect, PointId};
 use pando_proto::v1::{self, points_server::Points};
 use pando_proto::{
-    decode_collection, decode_consistency, decode_filter, decode_ids, decode_payload,
-    decode_points, decode_request_id, decode_scroll, decode_selector, with_payload, with_vectors,
+    decode_collection, decode_consistency, decode_facets, decode_filter, decode_ids,
+    decode_ordered, decode_payload, decode_points, decode_request_id, decode_scroll,
+    decode_selector, with_payload, with_vectors,
 };
 use tonic::{Request, Response, Status};
 
@@ -161,18 +162,43 @@ impl Points for PointsService {
             ))
         })?;
         let consistency = decode_consistency(request.consistency);
-        let read = self
-            .0
-            .read(consistency, deadline, move |r| r.count(&collection, &query));
-        let (count, log_index) = read.await?;
+        let count = self.0.search(consistency, deadline, move |r, _| {
+            r.count(&collection, &query)
+        });
+        let (count, log_index) = count.await?;
         reply(v1::CountResponse { count, log_index })
+    }
+
+    async fn facets(
+        &self,
+        request: Request<v1::FacetsRequest>,
+    ) -> Result<Response<v1::FacetsResponse>, Status> {
+        let (request, deadline) = self.0.begin(request)?;
+        let (collection, query, consistency) = decode(|| decode_facets(request))?;
+        let facets = self.0.search(consistency, deadline, move |r, patience| {
+            r.facets(&collection, &query, patience)
+        });
+        let (facets, log_index) = facets.await?;
+        let facets = facets.into_iter().map(Into::into).collect();
+        reply(v1::FacetsResponse { facets, log_index })
     }
 
     async fn scroll(
         &self,
         request: Request<v1::ScrollRequest>,
     ) -> Result<Response<v1::ScrollResponse>, Status> {
-        let (request, deadline) = self.0.begin(request)?;
+        let (mut request, deadline) = self.0.begin(request)?;
+        if let Some(order) = request.order_by.take() {
+            let (collection, query, consistency) = decode(|| decode_ordered(request, order))?;
+            let read = self.0.search(consistency, deadline, move |r, patience| {
+                r.scroll_ordered(&collection, &query, scroll::PAGE_BYTES_MAX, patience)
+            });
+            let (page, log_index) = read.await?;
+            return reply(v1::ScrollResponse {
+                log_index,
+                ..page.into()
+            });
+        }
         let (collection, query, consistency) = decode(|| decode_scroll(request))?;
         let read = self.0.read(consistency, deadline, move |r| {
             scroll::page(query, |query| r.scroll(&collection, query))

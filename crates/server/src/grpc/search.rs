@@ -1,9 +1,16 @@
 //! The Search service.
 
+use std::time::Instant;
+
 use pando_model::limits::QUERIES_PER_BATCH_MAX;
-use pando_model::{CollectionName, Consistency, Hit, SearchQuery};
+use pando_model::{
+    CollectionName, Consistency, Explained, Explanation, Found, HybridQuery, SearchPlan,
+    SearchQuery,
+};
 use pando_proto::v1::{self, search_server::Search};
-use pando_proto::{DecodeError, decode_collection, decode_consistency, decode_queries};
+use pando_proto::{
+    DecodeError, decode_collection, decode_consistency, decode_groups, decode_queries,
+};
 use tonic::{Request, Response, Status};
 
 use super::api::{check_count, decode, reply};
@@ -19,13 +26,37 @@ impl SearchService {
         queries: Vec<SearchQuery>,
         consistency: Consistency,
         deadline: Deadline,
-    ) -> Result<(Vec<Vec<Hit>>, u64), ServiceError> {
+    ) -> Result<(Vec<v1::Hits>, u64), ServiceError> {
+        let begun = Instant::now();
         check_count("queries", queries.len(), QUERIES_PER_BATCH_MAX)?;
-        self.0
-            .read(consistency, deadline, move |r| {
-                r.search(&collection, queries)
-            })
-            .await
+        let explain: Vec<bool> = queries.iter().map(|query| query.explain).collect();
+        let quick = self.0.node.replica().is_quick(&collection, &queries);
+        let search = (self.0).search_by(consistency, deadline, quick, move |r, patience| {
+            r.search_planned(&collection, &queries, patience)
+        });
+        let (found, log_index) = search.await?;
+        let explained = self.explained(begun);
+        let answer = |(Found { hits, plan }, explain): (Found, bool)| -> v1::Hits {
+            if !explain {
+                return hits.into();
+            }
+            let explanation = explained(plan);
+            Explained { hits, explanation }.into()
+        };
+        Ok((
+            found.into_iter().zip(explain).map(answer).collect(),
+            log_index,
+        ))
+    }
+
+    /// What this node says about plans of a request that came in at `begun`.
+    fn explained(&self, begun: Instant) -> impl Fn(SearchPlan) -> Explanation {
+        let (elapsed, node) = (begun.elapsed(), self.0.identity.node_id());
+        move |plan| Explanation {
+            plan,
+            elapsed,
+            node,
+        }
     }
 }
 
@@ -43,8 +74,12 @@ impl Search for SearchService {
         })?;
         let consistency = decode_consistency(request.consistency);
         let (results, log_index) = self.run(collection, queries, consistency, deadline).await?;
-        let hits = results.into_iter().flatten().map(Into::into).collect();
-        reply(v1::SearchResponse { hits, log_index })
+        let found = results.into_iter().next().unwrap_or_default();
+        reply(v1::SearchResponse {
+            hits: found.hits,
+            log_index,
+            explanation: found.explanation,
+        })
     }
 
     async fn search_batch(
@@ -58,7 +93,52 @@ impl Search for SearchService {
         })?;
         let consistency = decode_consistency(request.consistency);
         let (results, log_index) = self.run(collection, queries, consistency, deadline).await?;
-        let results = results.into_iter().map(Into::into).collect();
         reply(v1::SearchBatchResponse { results, log_index })
+    }
+
+    async fn search_hybrid(
+        &self,
+        request: Request<v1::SearchHybridRequest>,
+    ) -> Result<Response<v1::SearchHybridResponse>, Status> {
+        let begun = Instant::now();
+        let (request, deadline) = self.0.begin(request)?;
+        let (collection, query) = decode(|| {
+            let query = request.query.ok_or_else(|| DecodeError::missing("query"))?;
+            let query = HybridQuery::try_from(query).map_err(DecodeError::within("query"))?;
+            Ok((decode_collection("collection", &request.collection)?, query))
+        })?;
+        let consistency = decode_consistency(request.consistency);
+        let explain = query.explain;
+        let search = self.0.search(consistency, deadline, move |r, patience| {
+            r.search_hybrid(&collection, &query, patience)
+        });
+        let (fused, log_index) = search.await?;
+        let plans = fused.plans.into_iter().filter(|_| explain);
+        let explained = self.explained(begun);
+        reply(v1::SearchHybridResponse {
+            hits: fused.hits.into_iter().map(Into::into).collect(),
+            log_index,
+            explanations: plans.map(|plan| explained(plan).into()).collect(),
+        })
+    }
+
+    async fn search_groups(
+        &self,
+        request: Request<v1::SearchGroupsRequest>,
+    ) -> Result<Response<v1::SearchGroupsResponse>, Status> {
+        let begun = Instant::now();
+        let (request, deadline) = self.0.begin(request)?;
+        let (collection, query, consistency) = decode(|| decode_groups(request))?;
+        let explain = query.query.explain;
+        let search = self.0.search(consistency, deadline, move |r, patience| {
+            r.search_groups(&collection, &query, patience)
+        });
+        let (found, log_index) = search.await?;
+        let plan = Some(found.plan).filter(|_| explain);
+        reply(v1::SearchGroupsResponse {
+            groups: found.groups.into_iter().map(Into::into).collect(),
+            log_index,
+            explanation: plan.map(self.explained(begun)).map(Into::into),
+        })
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct NodeMetrics {
     point_bytes: Level,
     memory_bytes: Level,
     index_backlog: Level,
+    index_indexed: Counter,
+    index_reused: Counter,
     resident_bytes: Level,
     disk_bytes: Level,
     views: Level,
@@ -178,13 +180,23 @@ impl NodeMetrics {
         );
         registry.register(
             "memory_bytes",
-            "Memory of indexes and trees, estimated",
+            "Memory of indexes and of stored vectors kept for searches, estimated",
             m.memory_bytes.clone(),
         );
         registry.register(
             "index_backlog",
             "Vectors that no graph holds yet; every search scans them",
             m.index_backlog.clone(),
+        );
+        registry.register(
+            "index_indexed",
+            "Vectors put into graphs one by one",
+            m.index_indexed.clone(),
+        );
+        registry.register(
+            "index_reused",
+            "Vectors whose place in a graph was taken from an index checkpoint",
+            m.index_reused.clone(),
         );
         registry.register(
             "resident_memory_bytes",
@@ -240,6 +252,8 @@ impl NodeMetrics {
         self.point_bytes.set(s.point_bytes);
         self.memory_bytes.set(s.memory_bytes);
         self.index_backlog.set(s.index_backlog);
+        set(&self.index_indexed, s.index_indexed);
+        set(&self.index_reused, s.index_reused);
         self.resident_bytes.set(figures.resident_bytes.unwrap_or(0));
         self.disk_bytes.set(s.disk_bytes);
         self.views.set(figures.views);

@@ -3,7 +3,6 @@
 use std::sync::atomic::AtomicU64;
 
 use pando_consensus::PurgeCause;
-use pando_proto::NodeState;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -134,12 +133,10 @@ impl SyncMetrics {
     }
 
     pub(super) fn set(&self, figures: &NodeFigures) {
-        let (done, total, phase) = match &figures.status.state {
-            NodeState::Syncing(sync) if sync.installing => (sync.done, sync.total, "installing"),
-            NodeState::Syncing(sync) => (sync.done, sync.total, "pulling"),
-            NodeState::Serving | NodeState::Waiting | NodeState::Quarantined { .. } => {
-                (0, 0, "idle")
-            }
+        let (done, total, phase) = match figures.status.state.session() {
+            Some(sync) if sync.installing => (sync.done, sync.total, "installing"),
+            Some(sync) => (sync.done, sync.total, "pulling"),
+            None => (0, 0, "idle"),
         };
         choose(&self.phase, PHASES.map(|name| (name, name == phase)));
         for (name, rows) in [("done", done), ("total", total)] {
@@ -177,5 +174,36 @@ impl SyncMetrics {
         }
         self.delta_bytes.set(s.log.delta_bytes);
         self.holding.set(s.log.holding.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pando_proto::{NodeState, SyncProgress};
+
+    use crate::http::tests::figures;
+    use crate::metrics::Metrics;
+    use crate::traffic::Traffic;
+
+    #[test]
+    fn the_repair_of_a_quarantined_node_is_a_sync_under_way() {
+        let repair = Some(SyncProgress {
+            done: 3,
+            total: 9,
+            ..SyncProgress::default()
+        });
+        let reason = "root differs".to_owned();
+        let state = NodeState::Quarantined { reason, repair };
+        let metrics = Metrics::new(Arc::new(Traffic::default()));
+        let text = metrics.render(&figures(state, Some(2))).expect("text");
+        for line in [
+            "pando_sync_phase{name=\"pulling\"} 1",
+            "pando_sync_phase{name=\"idle\"} 0",
+            "pando_sync_rows{name=\"done\"} 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}:\n{text}");
+        }
     }
 }

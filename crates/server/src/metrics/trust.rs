@@ -42,7 +42,7 @@ impl TrustMetrics {
         );
         registry.register(
             "last_verified_index",
-            "Log index of the last comparison this node made as leader, 0 for none",
+            "Log index of the last comparison this node made as leader at which a majority agreed, 0 for none",
             m.index.clone(),
         );
         registry.register(
@@ -52,7 +52,7 @@ impl TrustMetrics {
         );
         registry.register(
             "last_verdict",
-            "1 for what that comparison came to",
+            "1 for what the last comparison this node made as leader came to",
             m.verdict.clone(),
         );
         m
@@ -67,7 +67,7 @@ impl TrustMetrics {
         self.index.set(verified.map_or(0, |last| last.index));
         self.at
             .set(verified.map_or(0.0, |last| last.at_ms as f64 / 1_000.0));
-        let last = verified.map(|last| last.verdict.name());
+        let last = trust.compared.as_ref().map(|last| last.verdict.name());
         for name in VERDICTS {
             let chosen = last == Some(name);
             self.verdict.get_or_create(&Of { name }).set(chosen.into());
@@ -98,10 +98,15 @@ mod tests {
         let text = rendered(&TrustStatus {
             quarantined: true,
             divergences: 2,
+            compared: Some(Verified {
+                index: 19,
+                at_ms: 2_500,
+                verdict: Verdict::NoMajority { roots: 2 },
+            }),
             verified: Some(Verified {
                 index: 17,
                 at_ms: 1_500,
-                verdict: Verdict::NoMajority { roots: 2 },
+                verdict: Verdict::Equal { root: [1; 32] },
             }),
         });
         for line in [

@@ -1,8 +1,8 @@
 use pando_proto::v1;
 
 use crate::support::{
-    TestNode, at_least, by_filter, by_ids, id, inner, linearizable, matching, payload, point,
-    with_words,
+    TestNode, assert_invalid, at_least, by_filter, by_ids, id, inner, linearizable, matching,
+    payload, point, refused, text, with_words,
 };
 
 fn get(ids: &[u64]) -> v1::GetRequest {
@@ -142,9 +142,7 @@ async fn scrolling_meets_every_point_once_in_order() {
             filter: Some(matching("even", "yes")),
             from,
             limit: 60,
-            with_payload: None,
-            with_vectors: None,
-            consistency: None,
+            ..v1::ScrollRequest::default()
         };
         let page = inner(node.points.scroll(request).await);
         assert!(page.points.len() <= 60);
@@ -174,5 +172,81 @@ async fn a_repeated_request_id_is_answered_with_the_first_reply() {
     let second = inner(node.points.delete(request).await);
     assert_eq!((first.affected, second.affected), (2, 2));
     assert_eq!(node.count("words").await, 2, "the retry deleted nothing");
+    node.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn facets_count_and_orders_page() {
+    let (mut node, _dir) = with_words().await;
+    let points = (0..30_u8).map(|n| {
+        let fields = [("pos", ["noun", "verb", "verb"][usize::from(n % 3)])];
+        point(n.into(), &[1.0, 0.0], &fields[..usize::from(n != 7)])
+    });
+    node.upsert("words", points.collect())
+        .await
+        .expect("written");
+    let facets = v1::FacetsRequest {
+        collection: "words".into(),
+        key: "pos".into(),
+        limit: 5,
+        ..v1::FacetsRequest::default()
+    };
+    let found = inner(node.points.facets(facets.clone()).await).facets;
+    let counts: Vec<_> = found
+        .into_iter()
+        .map(|f| (f.value.expect("a value"), f.count))
+        .collect();
+    assert_eq!(counts, [(text("verb"), 19), (text("noun"), 10)]);
+    let none = v1::FacetsRequest { limit: 0, ..facets };
+    assert_invalid(&refused(node.points.facets(none).await), None, "1 to 10000");
+
+    let mut request = v1::ScrollRequest {
+        collection: "words".into(),
+        limit: 8,
+        order_by: Some(v1::OrderBy {
+            key: "pos".into(),
+            descending: true,
+        }),
+        ..v1::ScrollRequest::default()
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = inner(node.points.scroll(request.clone()).await);
+        assert_eq!(page.next, None, "ids do not tell where this order goes on");
+        seen.extend(page.points.into_iter().map(|p| p.id.expect("an id")));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    let nouns = (0..30).filter(|n| n % 3 == 0);
+    let verbs = (0..30).filter(|n| n % 3 != 0 && *n != 7);
+    assert_eq!(
+        seen,
+        verbs.chain(nouns).chain([7]).map(id).collect::<Vec<_>>()
+    );
+
+    let other_order = v1::ScrollRequest {
+        order_by: Some(v1::OrderBy {
+            key: "pos".into(),
+            descending: false,
+        }),
+        ..request.clone()
+    };
+    let no_order = v1::ScrollRequest {
+        order_by: None,
+        ..request.clone()
+    };
+    let forged = v1::ScrollRequest {
+        page_token: vec![1],
+        ..request
+    };
+    for (bad, says) in [
+        (other_order, "another order"),
+        (no_order, "order_by"),
+        (forged, "next_page_token"),
+    ] {
+        assert_invalid(&refused(node.points.scroll(bad).await), None, says);
+    }
     node.stop().await.expect("stopped");
 }

@@ -40,7 +40,44 @@ fn bad_filters() -> Vec<(&'static str, v1::Filter)> {
         key: "pos".into(),
         values: vec![],
     };
+    let place = |lat, lon| Some(v1::GeoPoint { lat, lon });
+    let circle = |lat, radius| {
+        must(vec![Some(Condition::GeoRadius(v1::GeoRadius {
+            key: "home".into(),
+            center: place(lat, 0.0),
+            radius,
+        }))])
+    };
+    let upside_down = v1::GeoBoundingBox {
+        key: "home".into(),
+        top_left: place(0.0, 0.0),
+        bottom_right: place(1.0, 1.0),
+    };
+    let no_date = v1::DatetimeRange {
+        key: "when".into(),
+        gt: Some("yesterday".into()),
+        ..v1::DatetimeRange::default()
+    };
+    let no_words = v1::TextMatch {
+        key: "pos".into(),
+        text: " ... ".into(),
+    };
     vec![
+        ("a centre off the globe", circle(91.0, 1.0)),
+        ("a radius of nothing", circle(0.0, 0.0)),
+        ("an infinite radius", circle(0.0, f64::INFINITY)),
+        (
+            "a box upside down",
+            must(vec![Some(Condition::GeoBoundingBox(upside_down))]),
+        ),
+        (
+            "a bound that is no date",
+            must(vec![Some(Condition::DatetimeRange(no_date))]),
+        ),
+        (
+            "a text without words",
+            must(vec![Some(Condition::Text(no_words))]),
+        ),
         ("an empty condition", must(vec![None])),
         ("too deep", deep),
         ("too wide", wide),

@@ -169,9 +169,11 @@ pub(crate) fn schema(dimension: u32, metric: v1::Metric) -> v1::CollectionSchema
     let params = v1::VectorParams {
         dimension,
         metric: metric.into(),
+        quantization: v1::Quantization::F16.into(),
     };
     v1::CollectionSchema {
         vectors: BTreeMap::from([(String::new(), params)]),
+        ..v1::CollectionSchema::default()
     }
 }
 

@@ -60,7 +60,7 @@ impl Session {
             }
             self.begin(id, 2);
         }
-        stats.mode = largest.map_or(Mode::Walk, |(_, mode)| mode);
+        stats.mode = Some(largest.map_or(Mode::Walk, |(_, mode)| mode));
     }
 
     /// Begins the pass of one tree.

@@ -171,13 +171,13 @@ fn a_million_rows() {
 
     let one_percent = leader(&old, 100);
     let walked = run(&one_percent, base(&old, false));
-    assert_eq!((walked.mode, walked.rows_put), (Mode::Walk, 10_000));
+    assert_eq!((walked.mode, walked.rows_put), (Some(Mode::Walk), 10_000));
     let (_, part) = overhead("1 %, unknown lineage", &walked);
     assert!(part <= 3.0, "{part:.2} %");
     let known = run(&one_percent, base(&old, true));
     assert_eq!(
         (known.mode, known.rows_put, known.fallbacks),
-        (Mode::Lineage, 10_000, 0)
+        (Some(Mode::Lineage), 10_000, 0)
     );
     let (_, part) = overhead("1 %, known lineage", &known);
     assert!(part <= 0.5, "{part:.2} %");
@@ -204,7 +204,7 @@ fn equal_replicas_cost_one_round_trip_few_bytes_and_no_read() {
     let same = equal.source().tree.clone();
     for clean in [false, true] {
         let stats = run(&equal, base(&same, clean));
-        assert_eq!((stats.mode, stats.round_trips), (Mode::Equal, 1));
+        assert_eq!((stats.mode, stats.round_trips), (Some(Mode::Equal), 1));
         let bytes = stats.sent.wire_bytes + stats.received.wire_bytes;
         // The frame that opens the stream is 13 bytes and what it says.
         assert!(bytes <= 256 - 40, "{bytes} bytes");

@@ -121,7 +121,7 @@ fn rows_kept_back_and_false_deletes_are_made_good_by_a_walk() {
         Err(SyncError::Part { .. }) => {}
         other => panic!("{other:?}"),
     }
-    assert_eq!(emptied.stats.mode, Mode::Lineage);
+    assert_eq!(emptied.stats.mode, Some(Mode::Lineage));
     // Honest, it moves just the difference.
     let honest = lied(|_| Vec::new());
     assert_eq!(by_key(&honest.staged), difference(&old, &new));

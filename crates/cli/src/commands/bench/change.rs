@@ -142,11 +142,8 @@ impl Change {
 /// Bytes of a record: its id, its version, its content. All points of a source have as many.
 pub(super) fn record_bytes(source: &Source, mut point: Point) -> anyhow::Result<u64> {
     source.schema()?.normalise_point(&mut point)?;
-    let record = Record {
-        vectors: point.vectors,
-        payload: point.payload.encode(),
-    };
-    let bytes = point.id.to_bytes().len() + VERSION_BYTES + record.encode().len();
+    let id_bytes = point.id.to_bytes().len();
+    let bytes = id_bytes + VERSION_BYTES + Record::from(point).encode().len();
     Ok(bytes as u64)
 }
 

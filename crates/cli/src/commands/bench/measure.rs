@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::row::{Account, Row, Task};
 use super::stage::{Follower, Stage};
+use super::startup;
 use super::usage::Watched;
+use crate::exit::Late;
 use crate::http::Figures;
+use crate::output;
 use crate::process::NodeProcess;
-use crate::progress;
 
 /// A process that used no CPU for so long has settled.
 const QUIET: Duration = Duration::from_millis(60);
-/// It is not waited longer for: a node that looks after its data in the background is never quite idle.
+/// It is not waited longer for: a node that has something to do in the background is never quite idle.
 const QUIET_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the processes had when the measurement began. The follower's own counters began with it.
@@ -60,18 +62,18 @@ pub(super) async fn full_copy(
     flags: Vec<String>,
     task: Task,
 ) -> anyhow::Result<(Follower, Row)> {
-    let spinner = progress::spinner(&format!("full copy to {name}"));
+    (stage.steps).set_message(format!("full copy to {name}"));
     let begun = Instant::now();
     let process = stage.start(name, flags).await?;
     let start = begun.elapsed();
-    settle(&process).await?;
+    settle(stage, &process).await?;
     let measured = Begun::now(stage, &process, start)?;
     let added = stage.client.add_node(&process.at.node).await?;
     let goal = stage.applied().await?;
     let after = stage.reached(&process, goal).await?;
     let row = measured.row(task, &after)?;
     stage.equal(added.node).await?;
-    spinner.finish_and_clear();
+    stage.steps.inc(1);
     let mut follower = Follower {
         process,
         id: added.node,
@@ -86,7 +88,8 @@ pub(super) async fn catch_up(
     follower: &mut Follower,
     task: Task,
 ) -> anyhow::Result<Row> {
-    let spinner = progress::spinner(task.method.name());
+    let records = output::plural(task.changed, "record");
+    (stage.steps).set_message(format!("{}, {records} changed", task.method.name()));
     let goal = stage.applied().await?;
     if let Some(leader) = &stage.leader {
         leader.pause()?;
@@ -96,7 +99,7 @@ pub(super) async fn catch_up(
     let start = begun.elapsed();
     // A leader that cannot be held speaks at once.
     if stage.leader.is_some() {
-        settle(&follower.process).await?;
+        settle(stage, &follower.process).await?;
     }
     let measured = Begun::now(stage, &follower.process, start)?;
     if let Some(leader) = &stage.leader {
@@ -105,13 +108,22 @@ pub(super) async fn catch_up(
     let after = stage.reached(&follower.process, goal).await?;
     let row = measured.row(task, &after)?;
     stage.equal(follower.id).await?;
-    spinner.finish_and_clear();
+    stage.steps.inc(1);
     follower.process.stop(stage.patience).await?;
     Ok(row)
 }
 
-/// Waits until a process that came up does nothing any more.
-async fn settle(node: &NodeProcess) -> anyhow::Result<()> {
+/// Waits until a process that came up has loaded its points and does nothing any more.
+async fn settle(stage: &Stage, node: &NodeProcess) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while !startup::is_loaded(node).await? {
+        // One that waits for the disk does nothing, either.
+        if begun.elapsed() > stage.patience {
+            let (name, patience) = (&node.name, stage.patience);
+            return Err(Late(format!("{name} was not loaded within {patience:?}")).into());
+        }
+        tokio::time::sleep(QUIET).await;
+    }
     let begun = Instant::now();
     let watched = Watched::new(node.pid()?)?;
     let mut seen = watched.ticks()?;

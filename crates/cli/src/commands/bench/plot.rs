@@ -3,7 +3,7 @@
 //! Texts are left to the viewer's sans-serif font; nothing is looked up on this machine.
 
 mod bars;
-mod labels;
+pub(super) mod labels;
 
 use std::ops::Range;
 
@@ -17,8 +17,8 @@ use labels::{axis_bytes, decades, plain, seconds};
 const SIZE: (u32, u32) = (1280, 1010);
 const HEAD_HEIGHT: i32 = 106;
 const FONT: &str = "sans-serif";
-const TEXT: RGBColor = RGBColor(40, 40, 40);
-const GRID: RGBColor = RGBColor(226, 226, 226);
+pub(super) const TEXT: RGBColor = RGBColor(40, 40, 40);
+pub(super) const GRID: RGBColor = RGBColor(226, 226, 226);
 const REPLAY: [(u32, &str, RGBColor); 2] = [
     (1, "log replay, distinct keys", RGBColor(44, 140, 60)),
     (4, "log replay, 4 overwrites", RGBColor(148, 60, 170)),
@@ -67,7 +67,7 @@ const LINES: [Line; 4] = [
 ];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+pub(super) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 /// What a panel shows over the share of changed records.
 struct Panel {
@@ -130,7 +130,7 @@ fn draw(text: &mut String, results: &Results) -> Drawn {
     root.present()
 }
 
-fn style(size: u32) -> TextStyle<'static> {
+pub(super) fn style(size: u32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&TEXT)
 }
 

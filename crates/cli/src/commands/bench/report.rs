@@ -46,6 +46,8 @@ pub(super) struct Results {
     /// Bytes on the leader's disk at the end, its log included; `None`: it runs elsewhere.
     pub(super) leader_disk_bytes: Option<u64>,
     pub(super) notes: Vec<String>,
+    /// What could not be measured, and why.
+    pub(super) unmeasured: Option<String>,
     pub(super) targets: Vec<Target>,
 }
 
@@ -71,6 +73,7 @@ impl Results {
             apply_seconds: BTreeMap::new(),
             leader_disk_bytes: None,
             notes: Vec::new(),
+            unmeasured: None,
             targets: Vec::new(),
         })
     }
@@ -292,7 +295,7 @@ fn node(page: &mut String, results: &Results) -> fmt::Result {
     }
     for (part, seconds) in &results.apply_seconds {
         cells.push(vec![
-            format!("leader's apply, {part}, over the whole run"),
+            format!("leader's apply, {part}, while it was loaded"),
             format!("{seconds:.2} s"),
         ]);
     }
@@ -326,7 +329,7 @@ fn reading(page: &mut String, results: &Results) -> fmt::Result {
 }
 
 /// A table with a header, as Markdown.
-fn table(page: &mut String, header: &[&str], rows: &[Vec<String>]) -> fmt::Result {
+pub(super) fn table(page: &mut String, header: &[&str], rows: &[Vec<String>]) -> fmt::Result {
     writeln!(page, "| {} |", header.join(" | "))?;
     writeln!(page, "|{}", "---|".repeat(header.len()))?;
     for row in rows {

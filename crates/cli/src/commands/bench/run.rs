@@ -38,6 +38,16 @@ impl Run {
         }
     }
 
+    /// Counts the steps to come: filling the followers, and these rounds.
+    pub(super) fn announce(&self, kinds: &[Kind], replay: bool, rounds: &[Round]) {
+        let deltas = kinds.len() as u64;
+        let catch_ups = rounds
+            .iter()
+            .map(|it| deltas + u64::from(replay && it.replay));
+        let steps = deltas + u64::from(replay) + catch_ups.sum::<u64>();
+        self.stage.steps.inc_length(steps);
+    }
+
     /// Loads the leader and fills the followers, which are the full copies. Returns how long loading took.
     pub(super) async fn fill(&mut self, kinds: &[Kind], replay: bool) -> anyhow::Result<Duration> {
         let Self { stage, rows, .. } = self;

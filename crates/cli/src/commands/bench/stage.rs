@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use indicatif::ProgressBar;
 use pando_client::{ErrorKind, Pando};
 use pando_model::{CollectionName, NodeId, Selector};
 use tokio::sync::Mutex;
@@ -53,6 +54,8 @@ pub(super) struct Stage {
     pub(super) source: Arc<Source>,
     pub(super) ids: Ids,
     pub(super) patience: Duration,
+    /// The steps of the run, each of which brings a follower up to date.
+    pub(super) steps: ProgressBar,
     /// Nodes that were started here.
     started: Mutex<Vec<NodeId>>,
     root: PathBuf,
@@ -96,6 +99,7 @@ impl Stage {
             ids: Ids::new(points),
             source,
             patience,
+            steps: progress::steps(0),
             started: Mutex::default(),
             root: root.to_owned(),
         })
@@ -131,6 +135,7 @@ impl Stage {
             ids: Ids::new(points),
             source,
             patience,
+            steps: progress::steps(0),
             started: Mutex::default(),
             root: root.to_owned(),
         })

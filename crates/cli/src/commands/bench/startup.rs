@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::stage::{Follower, Stage, figures};
 use crate::exit::Late;
 use crate::http;
+use crate::process::NodeProcess;
 
 /// Pause between two looks whether a node is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -62,6 +63,12 @@ pub(super) async fn measure(stage: &Stage, follower: &mut Follower) -> anyhow::R
         phases: after.by_label("pando_start_seconds", "part"),
         idle_bytes_per_second: idle / IDLE.as_secs_f64(),
     })
+}
+
+/// Whether a node has loaded its points.
+pub(super) async fn is_loaded(node: &NodeProcess) -> anyhow::Result<bool> {
+    let parts = figures(node).await?.by_label("pando_start_seconds", "part");
+    Ok(parts.get("load").is_some_and(|seconds| *seconds > 0.0))
 }
 
 /// How the leader's time in applying writes is divided, in seconds by part; empty if it does not tell.

@@ -11,7 +11,7 @@ use pando_model::limits::DIMENSION_MAX;
 use tempfile::TempDir;
 
 use super::load::Rate;
-use super::plan::{log_bytes, needs, rounds};
+use super::plan::{Round, log_bytes, needs, rounds};
 use super::report::{Origin, Results, markdown};
 use super::row::Method;
 use super::run::{Kind, Run};
@@ -165,10 +165,12 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> anyhow::Result<()>
     let mut results = own_size(context, &args, &source, &parent).await?;
     let others = args.sizes.iter().filter(|size| **size < args.points);
     for size in others.filter(|_| !args.no_sizes) {
-        let (mut run, _) = filled(context, &source, &parent, *size).await?;
-        for round in rounds(*size, &[]).0 {
+        let (rounds, _) = rounds(*size, &[]);
+        let (mut run, _) = filled(context, &source, &parent, *size, &rounds).await?;
+        for round in rounds {
             run.round(round).await?;
         }
+        run.stage.steps.finish_and_clear();
         results.rows.extend(run.rows);
     }
     results.targets = targets::targets(&results);
@@ -182,17 +184,19 @@ fn source(args: &SyncArgs) -> anyhow::Result<Source> {
     })
 }
 
-/// A cluster of our own of this size, with all followers; and how long loading took.
+/// A cluster of our own of this size, with all followers of the rounds to come; and how long loading took.
 async fn filled(
     context: &Context,
     source: &Arc<Source>,
     parent: &Path,
     points: u64,
+    rounds: &[Round],
 ) -> anyhow::Result<(Run, Duration)> {
     let directory = directory(parent)?;
     let log = log_bytes(points, source.dimension());
     let stage = Stage::set(context, directory.path(), Arc::clone(source), points, log).await?;
     let mut run = Run::on(stage, directory);
+    run.announce(&DELTAS, true, rounds);
     let load = run.fill(&DELTAS, true).await?;
     Ok((run, load))
 }
@@ -210,34 +214,44 @@ async fn own_size(
     parent: &Path,
 ) -> anyhow::Result<Results> {
     let (rounds, left_out) = rounds(args.points, &args.changed);
-    let (mut run, load) = filled(context, source, parent, args.points).await?;
+    let (mut run, load) = filled(context, source, parent, args.points, &rounds).await?;
     let apply_seconds = startup::apply_seconds(&run.stage).await?;
     for round in rounds {
         run.round(round).await?;
     }
+    run.stage.steps.finish_and_clear();
     let Run {
         stage, followers, ..
     } = &mut run;
     let (_, follower) = &mut followers[0];
     let start = startup::measure(stage, follower).await?;
     follower.process.stop(stage.patience).await?;
-    let writes = if args.upserts == 0 {
-        None
-    } else {
+    let mut notes = left_out_notes(args, left_out);
+    let (mut writes, mut unmeasured) = (None, None);
+    if args.upserts > 0 {
         let rate = Rate {
             points_per_second: args.upserts,
             points_per_write: args.upserts_per_write,
         };
         let length = Duration::from_secs(args.upserts_seconds);
         let flags = settings::follower(Method::FullCopy, false);
-        Some(pressure::measure(stage, follower, flags, rate, length).await?)
-    };
+        // The last of many things that are measured: if it fails, the others are told all the same.
+        match pressure::measure(stage, follower, flags, rate, length).await {
+            Ok(measured) => writes = Some(measured),
+            Err(error) => {
+                let what = format!("what writers feel could not be measured: {error:#}");
+                notes.push(what.clone());
+                unmeasured = Some(what);
+            }
+        }
+    }
     let leader_disk_bytes = stage.leader_disk_bytes().await?;
     Ok(Results {
         writes,
         apply_seconds,
         leader_disk_bytes,
-        notes: left_out_notes(args, left_out),
+        notes,
+        unmeasured,
         ..Results::new(
             origin(args, source)?,
             source,
@@ -307,11 +321,13 @@ async fn foreign_rounds(
     run: &mut Run,
     args: &SyncArgs,
 ) -> anyhow::Result<(Duration, startup::Start, Vec<f64>)> {
-    let load = run.fill(&FOREIGN_DELTAS, false).await?;
     let (rounds, left_out) = rounds(args.points, &args.changed);
+    run.announce(&FOREIGN_DELTAS, false, &rounds);
+    let load = run.fill(&FOREIGN_DELTAS, false).await?;
     for round in rounds {
         run.round(round).await?;
     }
+    run.stage.steps.finish_and_clear();
     let (_, follower) = &mut run.followers[0];
     let start = startup::measure(&run.stage, follower).await?;
     Ok((load, start, left_out))
@@ -363,5 +379,8 @@ fn write(context: &Context, args: &SyncArgs, results: &Results) -> anyhow::Resul
         "not what it claims: {}",
         failed.join("; ")
     );
-    Ok(())
+    match &results.unmeasured {
+        Some(what) => anyhow::bail!("{what}"),
+        None => Ok(()),
+    }
 }

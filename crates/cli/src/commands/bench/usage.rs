@@ -64,6 +64,12 @@ fn ticks(process: &Process) -> anyhow::Result<u64> {
     Ok(stat.utime + stat.stime)
 }
 
+/// What a process has in memory now.
+pub(super) fn resident_bytes(pid: i32) -> anyhow::Result<u64> {
+    let process = Process::new(pid).context("the process is gone")?;
+    Ok(process.status()?.vmrss.unwrap_or(0) * KIB)
+}
+
 /// Cores, CPU, memory and system, in one line.
 pub(super) fn machine() -> anyhow::Result<String> {
     let cpu = CpuInfo::current()?;

@@ -52,7 +52,7 @@ fn state_text(report: &NodeReport) -> String {
         Ok(NodeState::Syncing(sync)) => {
             format!("{name} {} %", percent(sync.done, sync.total))
         }
-        Ok(NodeState::Quarantined { reason }) | Err(reason) => format!("{name}: {reason}"),
+        Ok(NodeState::Quarantined { reason, .. }) | Err(reason) => format!("{name}: {reason}"),
         Ok(NodeState::Serving | NodeState::Waiting) => name.to_owned(),
     }
 }
@@ -103,7 +103,7 @@ fn table(status: &ClusterStatus) -> String {
             text.push_str(&format!("\nnode {}: {line}", report.node));
         }
         if let Ok(own) = &report.status
-            && let NodeState::Syncing(sync) = &own.state
+            && let Some(sync) = own.state.session()
         {
             let line = catch_up::running(sync);
             text.push_str(&format!("\nnode {} is catching up {line}", report.node));
@@ -114,7 +114,7 @@ fn table(status: &ClusterStatus) -> String {
             text.push_str(&format!(
                 "\n!!! node {} found at log index {} that the replicas differ and none has a majority: nothing is \
                  repaired, compare them with `pando diff` !!!",
-                report.node, own.verified.log_index
+                report.node, own.verified.compared_index
             ));
         }
         if let Ok(own) = &report.status
@@ -169,16 +169,13 @@ fn node_json(report: &NodeReport) -> Value {
 }
 
 fn own_account(s: &NodeStatus, put: &mut impl FnMut(&str, Value) -> Option<Value>) {
-    match &s.state {
-        NodeState::Syncing(sync) => {
-            let mut progress = json!(sync);
-            progress["percent"] = json!(percent(sync.done, sync.total));
-            put("progress", progress);
-        }
-        NodeState::Quarantined { reason } => {
-            put("reason", json!(reason));
-        }
-        NodeState::Serving | NodeState::Waiting => {}
+    if let Some(sync) = s.state.session() {
+        let mut progress = json!(sync);
+        progress["percent"] = json!(percent(sync.done, sync.total));
+        put("progress", progress);
+    }
+    if let NodeState::Quarantined { reason, .. } = &s.state {
+        put("reason", json!(reason));
     }
     for (key, value) in [
         ("role", json!(role_name(s.role))),
@@ -193,6 +190,8 @@ fn own_account(s: &NodeStatus, put: &mut impl FnMut(&str, Value) -> Option<Value
         ("disk_bytes", json!(s.disk_bytes)),
         ("memory_bytes", json!(s.memory_bytes)),
         ("index_backlog", json!(s.index_backlog)),
+        ("index_indexed", json!(s.index_indexed)),
+        ("index_reused", json!(s.index_reused)),
         ("log", json!(s.log)),
         ("catch_up", json!(s.catch_up)),
         ("scrub", json!(s.scrub)),
@@ -227,7 +226,7 @@ mod tests {
                 ..Scrub::default()
             },
             verified: Verified {
-                log_index: 17,
+                compared_index: 17,
                 no_majority: node == 2,
                 ..Verified::default()
             },
@@ -236,6 +235,8 @@ mod tests {
             disk_bytes: 11,
             memory_bytes: 12,
             index_backlog: 13,
+            index_indexed: 14,
+            index_reused: 15,
             version: "0.1.0".into(),
             uptime_seconds: 5,
         });
@@ -271,6 +272,11 @@ mod tests {
                     3,
                     Ok(NodeState::Quarantined {
                         reason: "wrong root".into(),
+                        repair: Some(SyncProgress {
+                            done: 1,
+                            total: 4,
+                            ..SyncProgress::default()
+                        }),
                     }),
                 ),
                 report(4, Err("connection refused")),
@@ -294,6 +300,7 @@ mod tests {
         assert_eq!(states, ["serving", "syncing", "quarantined", "unreachable"]);
         assert_eq!(nodes[1]["progress"]["percent"], 43);
         assert_eq!(nodes[2]["reason"], "wrong root");
+        assert_eq!(nodes[2]["progress"]["percent"], 25, "its repair");
         assert_eq!(nodes[3]["role"], Value::Null);
     }
 

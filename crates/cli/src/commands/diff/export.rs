@@ -54,10 +54,7 @@ pub(super) async fn read(
 }
 
 fn value_of(point: Point) -> pando_merkle::Digest {
-    let record = Record {
-        vectors: point.vectors,
-        payload: point.payload.encode(),
-    };
+    let record = Record::from(point);
     value_digest(&record.encode())
 }
 

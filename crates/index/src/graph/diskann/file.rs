@@ -1,62 +1,53 @@
 //! A segment in a file: which row every node shows, and its edges. Vectors are not in it.
 //!
 //! ```text
-//! mark (8) | version u32 | dimension u32 | metric u8 | capacity u32 | nodes u32
+//! mark (8) | version u32 | dimension u32 | metric and coding u8 | capacity u32 | nodes u32
 //! start vector: f16 x dimension       edges of the start point
 //! node: row u64 | edges               edges: count u8 | node u32 each; node number `nodes` is the start point
 //! CRC-32 of all before it, u32        all little-endian
 //! ```
 //!
-//! Nodes without a vector, since they are hidden or their rows are no more, are left out when the file is loaded;
-//! who had an edge to such a node gets edges to its neighbours instead, so that ways through it stay open.
-
 use std::io::{Read, Write};
 
-use diskann::graph::AdjacencyList;
-use diskann::graph::glue::{PruneAccessor as _, PruneStrategy as _};
-use diskann::provider::{Guard as _, NeighborAccessor as _, NeighborAccessorMut as _, SetElement};
 use half::f16;
 
+use crate::checked::Checked;
+use crate::graph::kind_tag;
+
+use super::nodes::{self, small};
 use super::{
-    Context, DEGREE_MAX, Graph as _, GraphError, GraphParams, HIDDEN, LoadError, Metric, Ordering,
-    Segment, Strategy, VectorOf, now,
+    DEGREE_MAX, Graph as _, GraphError, GraphParams, LoadError, Ordering, Segment, VectorOf,
 };
 
 const MARK: &[u8; 8] = b"PANDOGRF";
 const VERSION: u32 = 1;
 
-struct Checked<T> {
-    inner: T,
-    crc: crc32fast::Hasher,
-}
-
 impl Checked<&mut dyn Write> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), GraphError> {
-        self.crc.update(bytes);
-        self.inner.write_all(bytes).map_err(GraphError::Write)
+        self.write_all(bytes).map_err(GraphError::Write)
     }
 
     fn edges(&mut self, edges: &[u32]) -> Result<(), GraphError> {
         let count = u8::try_from(edges.len()).unwrap_or(u8::MAX);
-        self.put(&[count])?;
-        for edge in edges.iter().take(count.into()) {
-            self.put(&edge.to_le_bytes())?;
-        }
-        Ok(())
+        let edges = edges.iter().take(count.into());
+        let mut bytes = vec![count];
+        bytes.extend(edges.flat_map(|edge| edge.to_le_bytes()));
+        self.put(&bytes)
     }
 }
 
 impl Checked<&mut dyn Read> {
     fn get<const N: usize>(&mut self, within: &'static str) -> Result<[u8; N], LoadError> {
         let mut bytes = [0; N];
-        self.inner
-            .read_exact(&mut bytes)
-            .map_err(|e| match e.kind() {
-                std::io::ErrorKind::UnexpectedEof => LoadError::Torn { within },
-                _ => LoadError::Read(e),
-            })?;
-        self.crc.update(&bytes);
+        self.fill(&mut bytes, within)?;
         Ok(bytes)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8], within: &'static str) -> Result<(), LoadError> {
+        self.read_exact(bytes).map_err(|e| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => LoadError::Torn { within },
+            _ => LoadError::Read(e),
+        })
     }
 
     fn u32(&mut self, within: &'static str) -> Result<u32, LoadError> {
@@ -69,7 +60,11 @@ impl Checked<&mut dyn Read> {
         if usize::from(count) > DEGREE_MAX {
             return Err(damaged("a node has too many edges"));
         }
-        let edges = (0..count).map(|_| match self.u32("edges")? {
+        let mut bytes = [0; DEGREE_MAX * size_of::<u32>()];
+        let bytes = &mut bytes[..usize::from(count) * size_of::<u32>()];
+        self.fill(bytes, "edges")?;
+        let edges = bytes.as_chunks().0.iter();
+        let edges = edges.map(|edge| match u32::from_le_bytes(*edge) {
             edge if edge > nodes => Err(damaged("an edge leads to a node that does not exist")),
             edge => Ok(edge),
         });
@@ -77,58 +72,29 @@ impl Checked<&mut dyn Read> {
     }
 }
 
-fn metric_tag(metric: Metric) -> u8 {
-    match metric {
-        Metric::Cosine => 1,
-        Metric::Dot => 2,
-        Metric::Euclidean => 3,
-    }
-}
-
-fn small(value: usize) -> Result<u32, GraphError> {
-    u32::try_from(value).map_err(|e| super::failed("save a segment", &e))
-}
-
 pub(super) fn save(segment: &Segment, to: &mut dyn Write) -> Result<(), GraphError> {
     let params = &segment.params;
-    let mut to = Checked {
-        inner: to,
-        crc: crc32fast::Hasher::new(),
-    };
+    let mut to = Checked::new(to);
     let (nodes, capacity) = (small(segment.len())?, small(params.capacity)?);
     to.put(MARK)?;
     to.put(&VERSION.to_le_bytes())?;
     to.put(&small(params.dimension)?.to_le_bytes())?;
-    to.put(&[metric_tag(params.metric)])?;
+    to.put(&[kind_tag(params.metric, params.coding)])?;
     to.put(&capacity.to_le_bytes())?;
     to.put(&nodes.to_le_bytes())?;
     for value in params.start.iter() {
         to.put(&value.to_le_bytes())?;
     }
-    let mut accessor = Strategy
-        .prune_accessor(segment.index.provider(), &Context, 0)
-        .map_err(|e| super::failed("save a segment", &e))?;
-    let mut list = AdjacencyList::with_capacity(DEGREE_MAX);
-    for slot in std::iter::once(capacity).chain(0..nodes) {
-        if slot != capacity {
-            let row = segment.rows[slot as usize].load(Ordering::Acquire);
+    let mut edges = nodes::edges_in(segment)?;
+    for node in std::iter::once(nodes).chain(0..nodes) {
+        if node != nodes {
+            let row = segment.rows[node as usize].load(Ordering::Acquire);
             to.put(&row.to_le_bytes())?;
         }
-        now(
-            "save a segment",
-            accessor.neighbors().get_neighbors(slot, &mut list),
-        )?;
-        // The start point's slot depends on the capacity; in the file it comes after the nodes.
-        let edges: Vec<u32> = (list.iter())
-            .map(|edge| if *edge == capacity { nodes } else { *edge })
-            .filter(|edge| *edge <= nodes)
-            .collect();
-        to.edges(&edges)?;
+        to.edges(&edges(node)?)?;
     }
-    let crc = to.crc.clone().finalize();
-    to.inner
-        .write_all(&crc.to_le_bytes())
-        .map_err(GraphError::Write)
+    let sum = to.sum();
+    to.put(&sum.to_le_bytes())
 }
 
 /// What a file says.
@@ -141,10 +107,7 @@ struct Saved {
 }
 
 fn read(expected: &GraphParams, from: &mut dyn Read) -> Result<Saved, LoadError> {
-    let mut from = Checked {
-        inner: from,
-        crc: crc32fast::Hasher::new(),
-    };
+    let mut from = Checked::new(from);
     if &from.get("mark")? != MARK {
         return Err(LoadError::Foreign);
     }
@@ -164,7 +127,8 @@ fn read(expected: &GraphParams, from: &mut dyn Read) -> Result<Saved, LoadError>
     let dimension = from.u32("header")?;
     must_be("dimension", dimension.into(), expected.dimension as u64)?;
     let [metric] = from.get("header")?;
-    must_be("metric", metric.into(), metric_tag(expected.metric).into())?;
+    let kind = kind_tag(expected.metric, expected.coding);
+    must_be("metric or coding", metric.into(), kind.into())?;
     let (capacity, nodes) = (from.u32("header")?, from.u32("header")?);
     // Before anything is allocated: a damaged number must not cost the machine's memory.
     if capacity as usize > expected.capacity {
@@ -184,8 +148,8 @@ fn read(expected: &GraphParams, from: &mut dyn Read) -> Result<Saved, LoadError>
         edges.push(from.edges(nodes)?);
     }
     edges.push(start_edges);
-    let crc = from.crc.clone().finalize();
-    if from.u32("checksum")? != crc {
+    let sum = from.sum();
+    if from.u32("checksum")? != sum {
         let what = "its checksum is wrong";
         return Err(LoadError::Damaged { what });
     }
@@ -203,67 +167,11 @@ pub(super) fn load(
     vectors: &mut VectorOf<'_>,
 ) -> Result<Segment, LoadError> {
     let saved = read(expected, from)?;
-    let segment = Segment::new(&GraphParams {
+    let params = GraphParams {
         capacity: saved.capacity,
-        start: saved.start.clone().into(),
+        start: saved.start.into(),
         ..expected.clone()
-    })?;
-    let mut slots: Vec<Option<u32>> = Vec::with_capacity(saved.rows.len() + 1);
-    for row in &saved.rows {
-        let vector = (*row != HIDDEN).then(|| vectors(*row)).flatten();
-        let slot = vector.map(|vector| {
-            segment.check(&vector)?;
-            let provider = segment.index.provider();
-            let guard = provider.set_element(&Context, row, &vector[..]);
-            now("load a row", guard).map(|guard| guard.id())
-        });
-        slots.push(slot.transpose()?);
-    }
-    slots.push(u32::try_from(saved.capacity).ok());
-    let kept = slots.iter().flatten().count() - 1;
-    segment.used.store(kept, Ordering::Relaxed);
-    let provider = segment.index.provider();
-    let mut accessor = Strategy
-        .prune_accessor(provider, &Context, 0)
-        .map_err(|e| super::failed("load a segment", &e))?;
-    for (node, slot) in slots.iter().enumerate() {
-        let Some(slot) = slot else { continue };
-        let edges = edges_of(node, &saved.edges, &slots);
-        now(
-            "load edges",
-            accessor.neighbors().set_neighbors(*slot, &edges),
-        )?;
-    }
-    drop(accessor);
-    // Rows are shown last: until then nobody finds half a graph.
-    for (row, slot) in saved.rows.iter().zip(&slots) {
-        if slot.is_some() {
-            segment.show(*row)?;
-        }
-    }
-    Ok(segment)
-}
-
-/// The slots a node leads to, where one that was left out is replaced by those it led to.
-fn edges_of(node: usize, edges: &[Vec<u32>], slots: &[Option<u32>]) -> Vec<u32> {
-    let own = slots[node];
-    let mut list: Vec<u32> = Vec::with_capacity(DEGREE_MAX);
-    let mut add = |edge: u32| {
-        let slot = slots[edge as usize];
-        if let Some(slot) = slot
-            && Some(slot) != own
-            && list.len() < DEGREE_MAX
-            && !list.contains(&slot)
-        {
-            list.push(slot);
-        }
-        slot.is_some()
     };
-    let gone: Vec<u32> = (edges[node].iter().copied())
-        .filter(|edge| !add(*edge))
-        .collect();
-    for beyond in gone.iter().flat_map(|gone| &edges[*gone as usize]) {
-        add(*beyond);
-    }
-    list
+    let mut edges = |node: u32| Ok(saved.edges[node as usize].clone());
+    Ok(nodes::segment(&params, &saved.rows, &mut edges, vectors)?)
 }

@@ -6,7 +6,7 @@ use prost::Message as _;
 
 /// A page ends with the point that takes it over this size. With the largest possible point a page still fits
 /// a message several times.
-const PAGE_BYTES_MAX: usize = 2 << 20;
+pub(super) const PAGE_BYTES_MAX: usize = 2 << 20;
 
 /// Points read at once: bounds what is read in vain when the bytes run out.
 const READ_AT_ONCE: usize = 256;
@@ -29,7 +29,7 @@ pub(super) fn page(
                 return Ok(v1::ScrollResponse {
                     points,
                     next,
-                    log_index: 0,
+                    ..v1::ScrollResponse::default()
                 });
             }
             let point = v1::StoredPoint::from(point);
@@ -41,7 +41,7 @@ pub(super) fn page(
             return Ok(v1::ScrollResponse {
                 points,
                 next,
-                log_index: 0,
+                ..v1::ScrollResponse::default()
             });
         }
         query.from = part.next;
@@ -72,6 +72,7 @@ mod tests {
                 version: Stamp::default(),
                 payload: None,
                 vectors: BTreeMap::from([(VectorName::default(), vec![1.0; dimension])]),
+                sparse_vectors: BTreeMap::new(),
             });
             let next = (to < count).then_some(PointId::Num(to));
             Ok(ScrollPage {

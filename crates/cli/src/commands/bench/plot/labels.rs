@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Whole decades around values.
-pub(super) fn decades(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
+pub(in crate::commands::bench) fn decades(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
     let least = values.clone().fold(f64::INFINITY, f64::min);
     let most = values.fold(0.0, f64::max);
     let low = 10f64.powf(least.log10().floor());
@@ -16,7 +16,7 @@ pub(super) fn decades(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
 }
 
 /// Bytes in decimal units: axes have whole decades.
-pub(super) fn axis_bytes(value: f64) -> String {
+pub(in crate::commands::bench) fn axis_bytes(value: f64) -> String {
     let (scale, unit) = match value {
         v if v >= 1e9 => (1e9, "GB"),
         v if v >= 1e6 => (1e6, "MB"),
@@ -27,7 +27,7 @@ pub(super) fn axis_bytes(value: f64) -> String {
 }
 
 /// Seconds, or milliseconds below one.
-pub(super) fn seconds(value: f64) -> String {
+pub(in crate::commands::bench) fn seconds(value: f64) -> String {
     if value < 1.0 {
         format!("{} ms", plain(value * 1000.0))
     } else {
@@ -36,7 +36,7 @@ pub(super) fn seconds(value: f64) -> String {
 }
 
 /// As many digits as matter.
-pub(super) fn plain(value: f64) -> String {
+pub(in crate::commands::bench) fn plain(value: f64) -> String {
     let digits = match value {
         v if v >= 100.0 => return format!("{v:.0}"),
         v if v >= 10.0 => 1,
