@@ -140,11 +140,7 @@ impl Replica {
         let change = |tree: TreeId, key, put, replaces: bool| {
             let at = RowAddress::new(tree, key);
             let previous = match replaces {
-                true => match self.rows.digest(self.store.as_ref(), at) {
-                    Ok(previous) => previous,
-                    Err(error) if error.is_rot() => None,
-                    Err(error) => return Err(error.into()),
-                },
+                true => self.readable_digest(at)?,
                 false => None,
             };
             Ok(RowChange {
@@ -174,6 +170,18 @@ impl Replica {
             })
         });
         system.chain(points).collect()
+    }
+
+    /// The digest row at an address, if there is one that can be read: one that is damaged can be replaced and deleted
+    /// all the same, and only its content stays behind.
+    pub(crate) fn readable_digest(
+        &self,
+        at: RowAddress,
+    ) -> Result<Option<DigestRow>, ReplicaError> {
+        match self.rows.digest(self.store.as_ref(), at) {
+            Err(error) if error.is_rot() => Ok(None),
+            found => Ok(found?),
+        }
     }
 }
 

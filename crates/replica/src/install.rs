@@ -46,8 +46,8 @@ struct Shown {
     tree: TreeId,
     key: Key,
     put: Option<Put>,
-    /// Id of the row there before.
-    previous: Option<Vec<u8>>,
+    /// The point that goes.
+    gone: Option<PointId>,
 }
 
 struct Put {
@@ -182,12 +182,11 @@ impl Replica {
         put: Option<&DigestRow>,
         index: u64,
     ) -> Result<(), ReplicaError> {
-        let previous = self.rows.digest(self.store.as_ref(), at)?;
+        let previous = self.readable_digest(at)?;
         stage_overlay(self).lift(batch, at);
         match put {
             Some(staged) => self.rows.link(batch, at, &staged.at_index(index)),
-            None if previous.is_some() => self.rows.unlink(batch, at),
-            None => {}
+            None => self.rows.unlink(batch, at),
         }
         let kept = put.map(DigestRow::digest);
         if let Some(previous) = previous.filter(|previous| Some(previous.digest()) != kept) {
@@ -216,7 +215,7 @@ impl Replica {
                 self.installing.store(true, Ordering::Release);
                 let mut state = self.state.write();
                 prepare_collections(&mut state, &catalogue, &self.index_options);
-                show_rows(&mut state, std::mem::take(&mut part), applied.index())?;
+                show_rows(&mut state, std::mem::take(&mut part), applied.index());
                 bytes = 0;
             }
         }
@@ -224,7 +223,7 @@ impl Replica {
         let gone = {
             let mut state = self.state.write();
             prepare_collections(&mut state, &catalogue, &self.index_options);
-            show_rows(&mut state, part, applied.index())?;
+            show_rows(&mut state, part, applied.index());
             self.show_installed(&mut state, writer, catalogue, applied)?
         };
         self.installing.store(false, Ordering::Release);
@@ -257,16 +256,15 @@ impl Replica {
                 })
             }
         };
-        let gone = change.to.is_none() && change.from.is_some() && tree != TreeId::SYSTEM;
-        let previous = match gone {
-            true => self.replaced_id(at)?,
-            false => None,
+        let gone = match definition {
+            Some(_) if change.to.is_none() && change.from.is_some() => self.replaced_id(at)?,
+            _ => None,
         };
         Ok(Shown {
             tree,
             key,
             put,
-            previous,
+            gone,
         })
     }
 
@@ -276,13 +274,20 @@ impl Replica {
         expect_digest(stored, leaf, at, "installed")
     }
 
-    /// The id of a row that this install has deleted.
-    fn replaced_id(&self, at: RowAddress) -> Result<Option<Vec<u8>>, ReplicaError> {
+    /// The id of a point that this install has deleted.
+    fn replaced_id(&self, at: RowAddress) -> Result<Option<PointId>, ReplicaError> {
         let replaced = Overlay::new(self.options.group, OverlayId::REPLACED);
-        match replaced.head(self.store.as_ref(), at)? {
-            Some(Laid::Put(previous)) => Ok(Some(previous.id)),
-            Some(Laid::Delete) | None => Ok(None),
-        }
+        let stored = match replaced.head(self.store.as_ref(), at)? {
+            Some(Laid::Put(previous)) => PointId::from_bytes(&previous.id).ok(),
+            Some(Laid::Delete) | None => None,
+        };
+        let state = self.state.read();
+        Ok(state.collections.get(&at.tree).and_then(|collection| {
+            let is_it = |id: &PointId| collection.key(*id) == at.key;
+            // If its row was damaged, it is the one of this key among all points shown.
+            let shown = || collection.index.select(None).into_iter().find(is_it);
+            stored.filter(is_it).or_else(shown)
+        }))
     }
 
     /// The new state is whole: checks its root, and shows it. Returns the collections that are gone.
@@ -372,12 +377,12 @@ fn prepare_collections(state: &mut State, catalogue: &Catalogue, options: &Index
 }
 
 /// Brings rows into the trees and the indexes.
-fn show_rows(state: &mut State, rows: Vec<Shown>, index: u64) -> Result<(), ReplicaError> {
+fn show_rows(state: &mut State, rows: Vec<Shown>, index: u64) {
     for Shown {
         tree: id,
         key,
         put,
-        previous,
+        gone,
     } in rows
     {
         let mut collection = state.collections.get_mut(&id);
@@ -394,15 +399,8 @@ fn show_rows(state: &mut State, rows: Vec<Shown>, index: u64) -> Result<(), Repl
         if let Some((point, version, record)) = put.and_then(|put| put.point) {
             let vectors = (&record.vectors, &record.sparse_vectors);
             (collection.index).upsert(point, version, vectors, record.payload);
-        } else if let Some(previous) = previous {
-            let point = PointId::from_bytes(&previous);
-            let point = point.map_err(|source| ReplicaError::Row {
-                tree: id,
-                key,
-                source,
-            })?;
-            collection.index.remove(point);
+        } else if let Some(gone) = gone {
+            collection.index.remove(gone);
         }
     }
-    Ok(())
 }

@@ -6,6 +6,7 @@ use pando_model::{ReadError, SearchQuery, WithVectors};
 use pando_storage::{Batch, KvStore as _, MemoryStore, RowAddress, StoredKey};
 use pando_sync::Source as _;
 
+use super::catch_up::catch_up;
 use super::harness::*;
 use crate::{Mended, Replica, ReplicaError, ScrubCursor, WantedRow};
 
@@ -294,6 +295,41 @@ fn a_write_over_a_rotten_row_heals_it_and_one_that_needs_it_is_refused() {
     assert!(
         matches!(error, Err(ReplicaError::Damaged { tree, key }) if (tree, key) == (at.tree, at.key))
     );
+}
+
+/// What a repair takes away can be damaged, too: the point goes from rows, trees and search all the same.
+#[test]
+fn an_install_replaces_and_deletes_rows_that_cannot_be_read() {
+    let (sick, sound) = (world(), world());
+    let (deleted, written) = (
+        address(&sick.replica, "c", 11),
+        address(&sick.replica, "c", 12),
+    );
+    sound.delete(deleted.tree, [11]);
+    sound.upsert(written.tree, [12]);
+    let rotten: [fn(Vec<u8>) -> Vec<u8>; 2] = [
+        |_| Vec::new(),
+        |mut value| {
+            // Another id, if it still decodes.
+            value[2] ^= 1;
+            value
+        },
+    ];
+    for rot in rotten {
+        let sick = World::open(copy(sick.store.as_ref()), None).unwrap();
+        for at in [deleted, written] {
+            let key = StoredKey::Digest(at).encode(options().group);
+            let value = sick.dump().remove(&key).unwrap();
+            put(&sick.store, &key, Some(rot(value)));
+        }
+        pass(&sick.replica);
+        catch_up(sound.replica.freeze().unwrap(), &sick);
+        assert_eq!(readings(&sick.replica), readings(&sound.replica));
+        pass(&sick.replica);
+        assert_eq!(mend(&sick.replica, &sound.replica), 0);
+        assert_eq!(sick.replica.damage().rows, 0);
+        assert_sound(&sick);
+    }
 }
 
 #[test]
