@@ -24,6 +24,8 @@ use crate::ports::{free_port, loopback};
 const OUTSIDE: NodeId = 0;
 /// Bytes taken from a connection at once.
 const CHUNK: usize = 16 << 10;
+/// How often a connection's owner is looked up before it is taken for one that is gone.
+const LOOKS: usize = 3;
 
 /// What happens to bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,11 +107,16 @@ impl Shared {
 
     fn source(&self, from: SocketAddr, to: SocketAddr) -> NodeId {
         let pids = self.pids.lock().clone();
-        let candidates: Vec<u32> = pids.values().copied().collect();
-        let pid = owner(from, to, &candidates).unwrap_or_else(|error| {
-            tracing::warn!(%error, "a connection's owner cannot be looked up");
-            None
-        });
+        let mut candidates: Vec<u32> = pids.values().copied().collect();
+        candidates.push(std::process::id());
+        let look = |_| {
+            owner(from, to, &candidates).unwrap_or_else(|error| {
+                tracing::warn!(%error, "a connection's owner cannot be looked up");
+                None
+            })
+        };
+        // The table is read in parts, and what changes in between can hide a line of it.
+        let pid = (0..LOOKS).find_map(look);
         pids.iter()
             .find(|(_, p)| Some(**p) == pid)
             .map_or(OUTSIDE, |(id, _)| *id)
@@ -240,11 +247,16 @@ async fn pump(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, link: A
         // In this order: nothing may pass once the link is broken, even if it is healed in the same moment.
         biased;
         broken = state.wait_for(|state| state.breaks > breaks) => drop(broken),
-        () = carry(from, to, &link) => {}
+        () = carry(from, to, &link, breaks) => {}
     }
 }
 
-async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, link: &Link) {
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    link: &Link,
+    breaks: u64,
+) {
     let mut state = link.state.subscribe();
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -256,12 +268,11 @@ async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
         }
         let mut rest = &buffer[..read];
         while !rest.is_empty() {
-            if state
-                .wait_for(|state| state.flow != Flow::Held)
-                .await
-                .is_err()
-            {
-                return;
+            // A link that was broken and healed while this was being polled is open, and not for this connection.
+            let goes_on = |state: &State| state.flow != Flow::Held || state.breaks > breaks;
+            match state.wait_for(goes_on).await.map(|state| state.breaks) {
+                Ok(now) if now == breaks => {}
+                Ok(_) | Err(_) => return,
             }
             let (passed, then) = link.pass(rest.len());
             if to.write_all(&rest[..passed]).await.is_err() {

@@ -149,8 +149,11 @@ async fn the_log_stays_within_its_bound_on_every_node() {
     let mut last = 0;
     for id in 0..200 {
         last = cluster.upsert(leader, tree, [id], 1).await;
+        // Nobody is ever further behind than what is kept.
+        if id % 10 == 9 {
+            cluster.settle().await;
+        }
     }
-    cluster.settle().await;
     for node in cluster.running() {
         let waited = node.raft().wait(Some(DEADLINE));
         let bounded = waited.metrics(
