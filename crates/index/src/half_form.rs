@@ -53,9 +53,13 @@ impl HalfForm {
 
     /// The same, for one owner.
     pub(crate) fn pack(self, vector: &[f32]) -> Option<Box<[f16]>> {
-        let scaled: Vec<f32> = vector.iter().map(|value| value * self.scale).collect();
-        let mut half = vec![f16::ZERO; scaled.len()].into_boxed_slice();
-        half.convert_from_f32_slice(&scaled);
+        let mut half = vec![f16::ZERO; vector.len()].into_boxed_slice();
+        if self == Self::UNIT {
+            half.convert_from_f32_slice(vector);
+        } else {
+            let scaled: Vec<f32> = vector.iter().map(|value| value * self.scale).collect();
+            half.convert_from_f32_slice(&scaled);
+        }
         (half.iter().all(|value| value.is_finite())).then_some(half)
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn search(
     matching: Option<&Matching<'_>>,
     choice: Choice,
 ) -> Result<Found, Why> {
-    let half = rows.form.convert(&query.vector).ok_or(Why::GraphFailed)?;
+    let half = rows.form.pack(&query.vector).ok_or(Why::GraphFailed)?;
     let passes = |slot: usize| matching.is_none_or(|matching| matching.passes(slot));
     let accept = |row: u64| rows.slot(row).is_some_and(passes);
     let keep = exact::keep(query);
@@ -124,6 +124,9 @@ fn band_of(
     mut band: Band,
     passes: impl Fn(usize) -> bool,
 ) -> Band {
+    if slots.is_empty() {
+        return band;
+    }
     let spreader = Spreader::new(points.metric, &query.vector);
     let mut scratch = Vec::new();
     for slot in slots.iter().copied() {

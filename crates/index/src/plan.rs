@@ -227,11 +227,12 @@ pub(crate) fn choose(
         return Err(Why::Backlog);
     }
     let keep = query.limit.saturating_add(query.offset);
-    let ef = match query.ef {
-        Some(ef) => (ef as usize).max(keep),
-        None => ef
+    let ef = match (query.ef, query.oversampling) {
+        (Some(ef), None) => (ef as usize).max(keep),
+        (None, None) => ef
             .max(keep.saturating_mul(LIST_PER_HIT))
             .saturating_mul(oversampling),
+        (asked, Some(times)) => asked.map_or(ef, |ef| ef as usize).max(scaled(keep, times)),
     };
     let unfiltered = Choice {
         ef,
@@ -245,13 +246,8 @@ pub(crate) fn choose(
             .ok_or(Why::LongList);
     }
     let passing = passing().ok_or(Why::FewMatch)?;
-    let needed = keep.saturating_mul(LIST_PER_FILTERED_HIT * oversampling) as f64 / passing.share;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "positive, and cut off where it is too large"
-    )]
-    let ef = ef.max(needed.ceil() as usize);
+    let per_hit = (query.oversampling).unwrap_or((LIST_PER_FILTERED_HIT * oversampling) as f32);
+    let ef = ef.max(scaled(keep, f64::from(per_hit) / passing.share));
     let filtered = Choice {
         ef,
         rows_per_item: match passing.doubts {
@@ -264,6 +260,16 @@ pub(crate) fn choose(
     Some(filtered)
         .filter(Choice::is_worth_it)
         .ok_or(Why::FewMatch)
+}
+
+/// So many times as many, rounded up.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positive, and cut off where it is too large"
+)]
+fn scaled(count: usize, times: impl Into<f64>) -> usize {
+    (count as f64 * times.into()).ceil() as usize
 }
 
 #[cfg(test)]
@@ -305,6 +311,14 @@ mod tests {
         assert_eq!(unfiltered(&query(10, None), coarse), Ok(192));
         assert_eq!(unfiltered(&query(100, None), coarse), Ok(600));
         assert_eq!(unfiltered(&query(10, Some(16)), coarse), Ok(16));
+        let times = |ef, times| SearchQuery {
+            oversampling: Some(times),
+            ..query(10, ef)
+        };
+        assert_eq!(unfiltered(&times(None, 8.0), coarse), Ok(80));
+        assert_eq!(unfiltered(&times(None, 2.0), coarse), Ok(64));
+        assert_eq!(unfiltered(&times(Some(16), 2.55), coarse), Ok(26));
+        assert_eq!(unfiltered(&times(Some(16), 1.0), coarse), Ok(16));
         assert_eq!(
             unfiltered(&query(10, Some(4)), many),
             Ok(10),

@@ -25,7 +25,7 @@ const ROOM: f32 = 1.25;
 pub(crate) struct Reach {
     metric: Metric,
     coding: Coding,
-    /// The length of the query's half form.
+    /// The length of the query's half form, under euclidean.
     length: f32,
     /// The root of its dimension.
     width: f32,
@@ -33,11 +33,15 @@ pub(crate) struct Reach {
 
 impl Reach {
     pub(crate) fn new(metric: Metric, coding: Coding, query: &[f16]) -> Self {
-        let squares = query.iter().map(|value| value.to_f32().powi(2));
+        // Asked for only where vectors are not all of length 1.
+        let length = match metric {
+            Metric::Euclidean => query.iter().map(|value| value.to_f32().powi(2)).sum(),
+            Metric::Cosine | Metric::Dot | Metric::Manhattan | Metric::Poincare => 1.0_f32,
+        };
         Self {
             metric,
             coding,
-            length: squares.sum::<f32>().sqrt(),
+            length: length.sqrt(),
             width: (query.len() as f32).sqrt(),
         }
     }

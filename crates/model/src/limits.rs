@@ -22,6 +22,8 @@ pub const COLLECTIONS_MAX: usize = 1_024;
 pub const RESULTS_MAX: usize = 10_000;
 /// Longest list a search may have the graph searched with.
 pub const EF_MAX: u32 = 10_000;
+/// Most candidates that a search takes from the graph for each hit.
+pub const OVERSAMPLING_MAX: f32 = 100.0;
 /// Most examples of one search, positive and negative together.
 pub const EXAMPLES_MAX: usize = 256;
 /// Most groups of one search.

@@ -7,7 +7,7 @@ use crate::definition::Definition;
 use crate::error::InvalidInput;
 use crate::examples::Examples;
 use crate::filter::Filter;
-use crate::limits::{EF_MAX, RESULTS_MAX};
+use crate::limits::{EF_MAX, OVERSAMPLING_MAX, RESULTS_MAX};
 use crate::name::VectorName;
 use crate::payload::Payload;
 use crate::point_id::PointId;
@@ -51,6 +51,9 @@ pub struct SearchQuery {
     pub filter: Option<Filter>,
     /// How long a list the graph is searched with: longer finds more and takes longer. `None` is a good default.
     pub ef: Option<u32>,
+    /// How many candidates are taken from the graph for each hit, and scored by their vectors: the list is at least so
+    /// long. `None` is a good default for how vectors are quantized.
+    pub oversampling: Option<f32>,
     /// Whether all points are looked at, so that no hit is missed.
     pub exact: bool,
     /// How many hits, after the offset.
@@ -78,6 +81,7 @@ impl SearchQuery {
             like: None,
             filter: None,
             ef: None,
+            oversampling: None,
             exact: false,
             limit,
             offset: 0,
@@ -138,6 +142,16 @@ impl SearchQuery {
             return Err(InvalidInput::BadField {
                 field: "ef".into(),
                 reason: format!("it is {ef}; use 1 to {EF_MAX}, or leave it out for the default"),
+            });
+        }
+        if let Some(oversampling) = self.oversampling
+            && !(1.0..=OVERSAMPLING_MAX).contains(&oversampling)
+        {
+            return Err(InvalidInput::BadField {
+                field: "oversampling".into(),
+                reason: format!(
+                    "it is {oversampling}; use 1 to {OVERSAMPLING_MAX}, or leave it out for the default"
+                ),
             });
         }
         if self.score_threshold.is_some_and(f32::is_nan) {

@@ -75,6 +75,7 @@ struct QueryJson {
     limit: Option<usize>,
     threshold: Option<f32>,
     ef: Option<u32>,
+    oversampling: Option<f32>,
     #[serde(default)]
     exact: bool,
 }
@@ -100,6 +101,7 @@ impl FromStr for QueryText {
             filter: json.filter.map(filter).transpose()?,
             score_threshold: json.threshold,
             ef: json.ef,
+            oversampling: json.oversampling,
             exact: json.exact,
             ..query
         };

@@ -57,6 +57,10 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "N", conflicts_with = "exact")]
     ef: Option<u32>,
 
+    /// How many candidates of the graph are scored by their vectors for each hit: more makes up for quantization
+    #[arg(long, value_name = "X", conflicts_with = "exact")]
+    oversampling: Option<f32>,
+
     /// Look at all points, so that no hit is missed
     #[arg(long)]
     exact: bool,
@@ -143,6 +147,7 @@ pub(crate) async fn run(context: &Context, args: SearchArgs) -> anyhow::Result<(
         offset: args.offset,
         score_threshold: args.threshold,
         ef: args.ef,
+        oversampling: args.oversampling,
         exact: args.exact,
         with_vectors: if args.with_vectors {
             WithVectors::All

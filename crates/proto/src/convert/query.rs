@@ -90,6 +90,7 @@ impl From<SearchQuery> for v1::SearchQuery {
             with_payload: Some(query.with_payload.into()),
             with_vectors: Some(query.with_vectors.into()),
             ef: query.ef,
+            oversampling: query.oversampling,
             exact: query.exact,
             explain: query.explain,
         }
@@ -120,6 +121,7 @@ impl TryFrom<v1::SearchQuery> for SearchQuery {
             with_payload: with_payload(wire.with_payload),
             with_vectors: with_vectors(wire.with_vectors),
             ef: wire.ef,
+            oversampling: wire.oversampling,
             exact: wire.exact,
             explain: wire.explain,
         })
@@ -262,10 +264,12 @@ mod tests {
             score_threshold in prop::option::of(-1.0f32..1.0),
             (with_payload, vectors) in any::<(bool, bool)>(),
             (ef, exact, explain) in any::<(Option<u32>, bool, bool)>(),
+            oversampling in prop::option::of(1.0f32..100.0),
             (like, by) in (prop::option::of(examples()), sparse_vectors()),
         ) {
             let query = SearchQuery {
                 ef,
+                oversampling,
                 exact,
                 explain,
                 vector_name: VectorName::parse(if vectors { "" } else { "b" }).expect("name"),

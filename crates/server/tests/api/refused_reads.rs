@@ -68,6 +68,14 @@ async fn bad_searches_are_refused() {
         ),
         (
             v1::SearchQuery {
+                oversampling: Some(0.5),
+                ..good()
+            },
+            None,
+            "use 1 to 100",
+        ),
+        (
+            v1::SearchQuery {
                 limit: over,
                 ..good()
             },
