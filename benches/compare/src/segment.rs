@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use half::f16;
 use pando_index::graph::diskann::DiskAnn;
-use pando_index::graph::{GraphParams, Library as _};
+use pando_index::graph::{Coding, GraphParams, Library as _};
 use pando_model::Metric;
 
 use crate::EFS;
@@ -38,6 +38,7 @@ pub(crate) fn run(data: &Data, threads: usize) -> anyhow::Result<Engine> {
     let graph = DiskAnn.open(&GraphParams {
         dimension: data.dimension,
         metric: Metric::Cosine,
+        coding: Coding::Half,
         capacity: data.base.len(),
         start: start(data),
     })?;
