@@ -25,6 +25,8 @@ ROUNDS = 3
 # What the graphs are built with: the libraries' own common setting, near Pando's degree of 32.
 M, EF_CONSTRUCTION = 16, 128
 K = 10
+# Queries of one request, where Pando is asked more than one at once.
+BATCH = 16
 
 
 def unit(vectors):
@@ -180,12 +182,13 @@ def pando_in_process(program, files, threads):
 
 
 def pando_served(program, files, clients):
+    """The same searches by requests of one query, and of a batch of them."""
     base, queries, _ = files
     command = [program, "bench", "search", "--output", "json", "--vectors", base, "--queries", queries]
     # As in process: a small set is to show the graph, too.
-    command += ["--graph-vectors-min", "1000", "--queries-max", "2000", "--ef", ",".join(map(str, EFS)), "--clients", f"1,{clients}"]
+    command += ["--graph-vectors-min", "1000", "--queries-max", "2000", "--ef", ",".join(map(str, EFS)), "--clients", f"1,{clients}", "--batch", f"1,{BATCH}"]
     told = json.loads(subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE).stdout)
-    rows = [
+    rows = lambda batch: [
         dict(
             ef=0 if row["ef"] == "default" else int(row["ef"]),
             threads=row["clients"],
@@ -195,15 +198,19 @@ def pando_served(program, files, clients):
             p99_ms=row["p99_ms"],
         )
         for row in told["rows"]
-        if row["ef"] != "exact"
+        if row["ef"] != "exact" and row["batch"] == batch
     ]
     own = told["own"]
-    return dict(
-        name="pando, over gRPC",
-        build_seconds=own["indexed_seconds"],
-        memory_bytes=own["resident_bytes"],
-        rows=rows,
-    )
+    names = {1: "pando, over gRPC", BATCH: f"pando, over gRPC, {BATCH} a request"}
+    return [
+        dict(
+            name=name,
+            build_seconds=own["indexed_seconds"],
+            memory_bytes=own["resident_bytes"],
+            rows=rows(batch),
+        )
+        for batch, name in names.items()
+    ]
 
 
 def at_recall(engine, threads, wanted):
@@ -354,7 +361,7 @@ def main():
         told = pando_in_process(args.compare, files, args.threads)
         results["engines"] += told["engines"]
         results |= dict(updates=told["updates"], filtered=told["filtered"])
-        results["engines"].append(pando_served(args.pando, files, args.clients))
+        results["engines"] += pando_served(args.pando, files, args.clients)
         context = multiprocessing.get_context("spawn")
         for engine in (faiss_hnsw, hnswlib_hnsw, usearch_hnsw, qdrant_edge):
             print(f"  {engine.__name__}", file=sys.stderr)

@@ -37,6 +37,7 @@ pub(crate) struct Band {
 struct Doubt {
     best: f32,
     id: PointId,
+    slot: usize,
 }
 
 impl Band {
@@ -67,8 +68,8 @@ impl Band {
         self.bar.would_enter(spread.best, id)
     }
 
-    /// Takes the point if it may be among the nearest.
-    pub(crate) fn push(&mut self, spread: Spread, id: PointId) {
+    /// Takes the point of a slot if it may be among the nearest.
+    pub(crate) fn push(&mut self, spread: Spread, id: PointId, slot: usize) {
         if !self.would_enter(spread, id) {
             return;
         }
@@ -77,18 +78,18 @@ impl Band {
             self.known.push(spread.best, id);
         } else {
             let best = spread.best;
-            self.doubts.push(Doubt { best, id });
+            self.doubts.push(Doubt { best, id, slot });
             self.prune();
         }
     }
 
     /// Takes a point whose vector is to be asked, whatever the others are.
-    pub(crate) fn push_unscored(&mut self, id: PointId) {
+    pub(crate) fn push_unscored(&mut self, id: PointId, slot: usize) {
         let best = match self.higher_is_nearer {
             true => f32::INFINITY,
             false => f32::NEG_INFINITY,
         };
-        self.doubts.push(Doubt { best, id });
+        self.doubts.push(Doubt { best, id, slot });
     }
 
     /// Takes over what another band of the same query holds.
@@ -109,10 +110,11 @@ impl Band {
         self.doubts_max = (self.doubts.len() * 2).max(DOUBTS_MIN);
     }
 
-    /// The nearest points. `score` gives the exact scores of those that are asked for, by many threads if these are many.
+    /// The nearest points. `score` gives the exact scores of the slots that are asked for, by many threads if these are
+    /// many.
     pub(crate) fn settle<E: Send>(
         mut self,
-        score: impl Fn(PointId) -> Result<f32, E> + Sync,
+        score: impl Fn(usize) -> Result<f32, E> + Sync,
     ) -> Result<Top, E> {
         let mut top = self.known;
         let higher_is_nearer = self.higher_is_nearer;
@@ -127,24 +129,24 @@ impl Band {
         let wanted = self.keep.saturating_sub(top.len());
         let (wanted, perhaps) = self.doubts.split_at(wanted.min(self.doubts.len()));
         if wanted.len() < TOGETHER_MIN {
-            for Doubt { id, .. } in wanted {
-                top.push(score(*id)?, *id);
+            for Doubt { id, slot, .. } in wanted {
+                top.push(score(*slot)?, *id);
             }
         } else {
-            let scores = wanted.par_iter().map(|doubt| score(doubt.id));
+            let scores = wanted.par_iter().map(|doubt| score(doubt.slot));
             let scores: Vec<f32> = scores.collect::<Result<_, E>>()?;
             for (score, Doubt { id, .. }) in scores.into_iter().zip(wanted) {
                 top.push(score, *id);
             }
         }
         let (few, many) = perhaps.split_at(TOGETHER_MIN.min(perhaps.len()));
-        for Doubt { best, id } in few.iter().copied() {
+        for Doubt { best, id, slot } in few.iter().copied() {
             if !top.may_enter(best) {
                 // Nor may any that comes after it.
                 return Ok(top);
             }
             if top.would_enter(best, id) {
-                top.push(score(id)?, id);
+                top.push(score(slot)?, id);
             }
         }
         // So little is known of their scores that there will be many more.
@@ -152,7 +154,7 @@ impl Band {
         let mut together = TOGETHER_MIN;
         while rest.first().is_some_and(|next| top.may_enter(next.best)) {
             let (asked, others) = rest.split_at(together.min(rest.len()));
-            let scores = asked.par_iter().map(|doubt| score(doubt.id));
+            let scores = asked.par_iter().map(|doubt| score(doubt.slot));
             let scores: Vec<f32> = scores.collect::<Result<_, E>>()?;
             for (score, Doubt { id, .. }) in scores.into_iter().zip(asked) {
                 top.push(score, *id);
@@ -172,12 +174,9 @@ mod tests {
 
     fn asked(band: Band, exact: &[f32]) -> (Vec<(PointId, f32)>, usize) {
         let asked = AtomicUsize::new(0);
-        let top = band.settle(|id| {
+        let top = band.settle(|slot| {
             asked.fetch_add(1, Ordering::Relaxed);
-            let PointId::Num(n) = id else {
-                unreachable!("all ids are numbers")
-            };
-            Ok::<_, Infallible>(exact[usize::try_from(n).expect("small")])
+            Ok::<_, Infallible>(exact[slot])
         });
         let hits = top.expect("it cannot fail").into_hits(0);
         let hits = hits.iter().map(|hit| (hit.id, hit.score)).collect();
@@ -213,7 +212,8 @@ mod tests {
                 let id = PointId::Num(n as u64);
                 top.push(f32::from(*score), id);
                 let width = (f32::from(*below), f32::from(*above));
-                bands[usize::from(n < cut)].push(spread(metric, f32::from(*score), width), id);
+                let spread = spread(metric, f32::from(*score), width);
+                bands[usize::from(n < cut)].push(spread, id, n);
             }
             let [mut band, other] = bands;
             band.merge(other);
@@ -229,7 +229,7 @@ mod tests {
         let mut band = Band::new(Metric::Dot, 10, None);
         for (n, score) in exact.iter().enumerate() {
             let id = PointId::Num(n as u64);
-            band.push(spread(Metric::Dot, *score, (1.5, 1.5)), id);
+            band.push(spread(Metric::Dot, *score, (1.5, 1.5)), id, n);
             assert!(band.doubts.len() <= DOUBTS_MIN);
         }
         let (hits, asked) = asked(band, &exact);

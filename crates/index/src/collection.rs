@@ -11,8 +11,10 @@ mod quantize;
 mod quick;
 mod sparse;
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pando_model::{
     CollectionSchema, EncodedPayload, Filter, PointId, SearchQuery, Stamp, VectorName,
@@ -36,6 +38,9 @@ use crate::vectors::Vectors;
 
 pub use quantize::Replaced;
 
+/// The next point written is the one of this number, whatever the index.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
 /// What a search came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Searched {
@@ -51,6 +56,7 @@ pub struct CollectionIndex {
     slots: BTreeMap<PointId, usize>,
     ids: Vec<PointId>,
     versions: Vec<Stamp>,
+    numbers: Vec<u64>,
     payloads: Vec<EncodedPayload>,
     payload_bytes: usize,
     /// Changed by reads, too: they make what they need. Never locked while waiting for other threads.
@@ -78,6 +84,7 @@ impl CollectionIndex {
             slots: BTreeMap::new(),
             ids: Vec::new(),
             versions: Vec::new(),
+            numbers: Vec::new(),
             payloads: Vec::new(),
             payload_bytes: 0,
             payload_indexes: RwLock::default(),
@@ -117,6 +124,7 @@ impl CollectionIndex {
         let slots = self.slots.len() * size_of::<(PointId, usize)>() * 3 / 2;
         let lists = self.ids.capacity() * size_of::<PointId>()
             + self.versions.capacity() * size_of::<Stamp>()
+            + self.numbers.capacity() * size_of::<u64>()
             + self.payloads.capacity() * size_of::<EncodedPayload>();
         let vectors: usize = self.vectors.values().map(Vectors::memory_bytes).sum();
         let indexes = self.payload_indexes.read().memory_bytes();
@@ -218,6 +226,7 @@ impl CollectionIndex {
             let known = self.sparse.contains_key(name);
             assert!(known, "sparse vector {name} of point {id}");
         }
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let slot = *self.slots.entry(id).or_insert(self.ids.len());
         self.payload_bytes += payload.as_bytes().len();
         let indexes = self.payload_indexes.get_mut();
@@ -225,12 +234,14 @@ impl CollectionIndex {
             indexes.added(slot, &payload);
             self.ids.push(id);
             self.versions.push(version);
+            self.numbers.push(number);
             self.payloads.push(payload);
         } else {
             indexes.replaced(slot, &self.payloads[slot], &payload);
             self.payload_bytes -= self.payloads[slot].as_bytes().len();
             self.payloads[slot] = payload;
             self.versions[slot] = version;
+            self.numbers[slot] = number;
         }
         let mut known = true;
         for (name, kept) in &mut self.vectors {
@@ -254,6 +265,7 @@ impl CollectionIndex {
         self.payload_bytes -= self.payloads[slot].as_bytes().len();
         self.ids.swap_remove(slot);
         self.versions.swap_remove(slot);
+        self.numbers.swap_remove(slot);
         self.payloads.swap_remove(slot);
         let last = self.ids.len();
         for vectors in self.vectors.values_mut() {
@@ -276,21 +288,17 @@ impl CollectionIndex {
         if self.ids.capacity() / 4 > self.ids.len() {
             self.ids.shrink_to(self.ids.len() * 2);
             self.versions.shrink_to(self.versions.len() * 2);
+            self.numbers.shrink_to(self.numbers.len() * 2);
             self.payloads.shrink_to(self.payloads.len() * 2);
         }
         true
     }
 
-    /// A point's version.
+    /// A point's version and payload.
     #[must_use]
-    pub fn version(&self, id: PointId) -> Option<Stamp> {
-        self.slots.get(&id).map(|slot| self.versions[*slot])
-    }
-
-    /// A point's payload.
-    #[must_use]
-    pub fn payload(&self, id: PointId) -> Option<&EncodedPayload> {
-        self.slots.get(&id).map(|slot| &self.payloads[*slot])
+    pub fn stored(&self, id: PointId) -> Option<(Stamp, &EncodedPayload)> {
+        let slot = *self.slots.get(&id)?;
+        Some((self.versions[slot], &self.payloads[slot]))
     }
 
     /// Vectors that no graph holds yet, though there is one for their name. They are found all the same.
@@ -319,7 +327,7 @@ impl CollectionIndex {
     /// As [`Self::search_planned`].
     pub fn search(
         &self,
-        queries: &[SearchQuery],
+        queries: &[impl Borrow<SearchQuery>],
         originals: &dyn Originals,
     ) -> Result<Vec<Vec<Scored>>, SearchError> {
         let searched = self.search_planned(queries, originals)?;
@@ -337,16 +345,17 @@ impl CollectionIndex {
     /// When a query does not fit the schema, or a vector that is needed cannot be had.
     pub fn search_planned(
         &self,
-        queries: &[SearchQuery],
+        queries: &[impl Borrow<SearchQuery>],
         originals: &dyn Originals,
     ) -> Result<Vec<Searched>, SearchError> {
+        let queries: Vec<&SearchQuery> = queries.iter().map(Borrow::borrow).collect();
         let mut by_name: BTreeMap<&VectorName, Vec<usize>> = BTreeMap::new();
-        for (i, query) in queries.iter().enumerate() {
+        for (i, query) in queries.iter().copied().enumerate() {
             self.schema.check_query(query)?;
             by_name.entry(&query.vector_name).or_default().push(i);
         }
         let mut filters: Vec<&Filter> = Vec::new();
-        let asks: Vec<Ask<'_>> = (queries.iter())
+        let asks: Vec<Ask<'_>> = (queries.iter().copied())
             .map(|query| Ask {
                 query,
                 filter: query
@@ -369,6 +378,8 @@ impl CollectionIndex {
                         originals,
                         slab: vectors.slab(),
                         ids: &self.ids,
+                        versions: &self.versions,
+                        numbers: &self.numbers,
                         payloads: &self.payloads,
                     };
                     self.search_by(points, vectors, &group, &matchings)?

@@ -9,7 +9,7 @@
 //! bound says; the few points that may be among the best for all that is known are scored from their vectors
 //! themselves in the end ([`Band`]). So hits and scores are those of the vectors, to the last bit.
 
-use pando_model::{EncodedPayload, Filter, Metric, PointId, SearchQuery, VectorName};
+use pando_model::{EncodedPayload, Filter, Metric, PointId, SearchQuery, Stamp, VectorName};
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
@@ -45,6 +45,10 @@ pub(crate) struct Points<'a> {
     pub(crate) slab: &'a Slab,
     /// Ids by slot.
     pub(crate) ids: &'a [PointId],
+    /// Versions by slot.
+    pub(crate) versions: &'a [Stamp],
+    /// What no other version has, by slot.
+    pub(crate) numbers: &'a [u64],
     /// Payloads by slot.
     pub(crate) payloads: &'a [EncodedPayload],
 }
@@ -73,7 +77,7 @@ pub(crate) fn settle(
     query: &SearchQuery,
     band: Band,
 ) -> Result<Vec<Scored>, SearchError> {
-    let top = band.settle(|id| originals::score(points, &query.vector, id))?;
+    let top = band.settle(|slot| originals::score(points, &query.vector, slot))?;
     Ok(top.into_hits(query.offset))
 }
 
@@ -226,7 +230,8 @@ fn scan_tile(
             if tile.has(next) && verdicts.passes(filter, next) {
                 let mut score = [0.0];
                 score_rows(metric, vector, tile.rows(next, 1), &mut score);
-                band.push(tile.spread(prepared, next, score[0]), ids[tile.slot + next]);
+                let (spread, slot) = (tile.spread(prepared, next, score[0]), tile.slot + next);
+                band.push(spread, ids[slot], slot);
             }
             next += 1;
         }
@@ -244,7 +249,7 @@ fn scan_tile(
                 .filter
                 .is_none_or(|filter| verdicts.passes(filter, i))
         {
-            band.push(spread, id);
+            band.push(spread, id, tile.slot + i);
         }
     }
 }

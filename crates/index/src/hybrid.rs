@@ -62,7 +62,7 @@ pub(crate) fn search(
         if points.slab.is_packed() && found.len() <= keep + keep / SPARE_SHARE {
             // The graph has told more than packed rows would.
             for slot in found {
-                band.push_unscored(points.ids[slot]);
+                band.push_unscored(points.ids[slot], slot);
             }
         } else {
             band = band_of(points, query, &found, band, |_| true);
@@ -137,7 +137,7 @@ fn band_of(
         score_rows(points.metric, &query.vector, row, &mut score);
         let spread = spreader.spread(score[0], bound);
         if band.would_enter(spread, points.ids[slot]) && passes(slot) {
-            band.push(spread, points.ids[slot]);
+            band.push(spread, points.ids[slot], slot);
         }
     }
     band

@@ -55,6 +55,6 @@ pub use cpu::{UnsupportedCpu, check_cpu};
 pub use given::Given;
 pub use graph::GraphWork;
 pub use options::{GRAPH_VECTORS_MIN, IndexOptions, SlabForm};
-pub use originals::{NoOriginals, Numbered, Originals, SearchError, Unavailable};
+pub use originals::{NoOriginals, Numbered, Originals, PointVersion, SearchError, Unavailable};
 pub use plan::{Plan, Why};
 pub use top::Scored;

@@ -2,10 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use pando_model::{InvalidInput, PointId, VectorName};
+use pando_model::{InvalidInput, PointId, Stamp, VectorName};
 
 use crate::distance::score_rows;
 use crate::exact::Points;
+
+/// One version of a point, as the index has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointVersion {
+    /// The point.
+    pub id: PointId,
+    /// Its version.
+    pub version: Stamp,
+    /// A number that nothing else has that was written to an index of this process: what was found for it once is right
+    /// for as long as it is asked for.
+    pub number: u64,
+}
 
 /// The vectors as they were given to the index: whoever owns the index has them stored.
 ///
@@ -18,7 +30,7 @@ pub trait Originals: Sync {
     /// When the vector cannot be had.
     fn with(
         &self,
-        id: PointId,
+        point: PointVersion,
         name: &VectorName,
         use_it: &mut dyn FnMut(&[f32]),
     ) -> Result<bool, Unavailable>;
@@ -42,7 +54,7 @@ pub struct NoOriginals;
 impl Originals for NoOriginals {
     fn with(
         &self,
-        _: PointId,
+        _: PointVersion,
         _: &VectorName,
         _: &mut dyn FnMut(&[f32]),
     ) -> Result<bool, Unavailable> {
@@ -54,7 +66,7 @@ impl Originals for NoOriginals {
 impl Originals for BTreeMap<PointId, BTreeMap<VectorName, Vec<f32>>> {
     fn with(
         &self,
-        id: PointId,
+        PointVersion { id, .. }: PointVersion,
         name: &VectorName,
         use_it: &mut dyn FnMut(&[f32]),
     ) -> Result<bool, Unavailable> {
@@ -70,7 +82,7 @@ pub struct Numbered<'a>(pub &'a [Vec<f32>]);
 impl Originals for Numbered<'_> {
     fn with(
         &self,
-        id: PointId,
+        PointVersion { id, .. }: PointVersion,
         _: &VectorName,
         use_it: &mut dyn FnMut(&[f32]),
     ) -> Result<bool, Unavailable> {
@@ -111,8 +123,8 @@ pub(crate) fn check(originals: &dyn Originals) -> Result<(), SearchError> {
         .ok_or(SearchError::GivenUp)
 }
 
-/// The score of a point's vector itself.
-pub(crate) fn score(points: Points<'_>, query: &[f32], id: PointId) -> Result<f32, SearchError> {
+/// The score of the vector itself of a slot's point.
+pub(crate) fn score(points: Points<'_>, query: &[f32], slot: usize) -> Result<f32, SearchError> {
     let mut score = [0.0];
     let mut fits = true;
     let mut use_it = |vector: &[f32]| {
@@ -121,7 +133,12 @@ pub(crate) fn score(points: Points<'_>, query: &[f32], id: PointId) -> Result<f3
             score_rows(points.metric, query, vector, &mut score);
         }
     };
-    let found = points.originals.with(id, points.name, &mut use_it);
+    let point = PointVersion {
+        id: points.ids[slot],
+        version: points.versions[slot],
+        number: points.numbers[slot],
+    };
+    let found = points.originals.with(point, points.name, &mut use_it);
     let why = match found {
         Ok(true) if fits => return Ok(score[0]),
         Ok(true) => Unavailable("it is of another dimension".to_owned()),
@@ -129,7 +146,7 @@ pub(crate) fn score(points: Points<'_>, query: &[f32], id: PointId) -> Result<f3
         Err(why) => why,
     };
     Err(SearchError::Original {
-        id,
+        id: point.id,
         name: points.name.clone(),
         why,
     })

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pando_index::{CollectionIndex, NoOriginals, Originals, SearchError, Unavailable};
+use pando_index::{
+    CollectionIndex, NoOriginals, Originals, PointVersion, SearchError, Unavailable,
+};
 use pando_model::{
     CollectionSchema, EncodedPayload, Metric, Payload, PointId, SearchQuery, Stamp, VectorName,
 };
@@ -16,11 +18,11 @@ struct Impatient {
 impl Originals for Impatient {
     fn with(
         &self,
-        id: PointId,
+        point: PointVersion,
         name: &VectorName,
         use_it: &mut dyn FnMut(&[f32]),
     ) -> Result<bool, Unavailable> {
-        NoOriginals.with(id, name, use_it)
+        NoOriginals.with(point, name, use_it)
     }
 
     fn is_waited_for(&self) -> bool {

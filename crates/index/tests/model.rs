@@ -249,7 +249,7 @@ fn check_points(index: &CollectionIndex, model: &BTreeMap<PointId, Point>) {
     assert_eq!(index.is_empty(), model.is_empty());
     for n in 0..IDS {
         let expected = model.get(&id(n)).map(|(_, payload)| payload);
-        assert_eq!(index.payload(id(n)), expected);
+        assert_eq!(index.stored(id(n)).map(|(_, payload)| payload), expected);
         assert_eq!(index.contains(id(n)), expected.is_some());
     }
 }
@@ -303,7 +303,7 @@ proptest! {
                 Write::Upsert { id: n, seed } => {
                     let (vectors, payload) = point(&schema, seed);
                     index.upsert(id(n), Stamp::at(seed), &vectors, payload.clone());
-                    assert_eq!(index.version(id(n)), Some(Stamp::at(seed)));
+                    assert_eq!(index.stored(id(n)).map(|(version, _)| version), Some(Stamp::at(seed)));
                     model.insert(id(n), (vectors, payload));
                 }
                 Write::Remove { id: n } => {

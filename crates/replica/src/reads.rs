@@ -187,8 +187,7 @@ impl Replica {
         with_payload: bool,
         with_vectors: &WithVectors,
     ) -> Result<Option<StoredPoint>, Unread> {
-        let index = &collection.index;
-        let (Some(payload), Some(version)) = (index.payload(id), index.version(id)) else {
+        let Some((version, payload)) = collection.index.stored(id) else {
             return Ok(None);
         };
         let (vectors, sparse_vectors) = match with_vectors {

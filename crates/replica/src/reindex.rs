@@ -68,7 +68,7 @@ impl Replica {
             let mut page = Vec::new();
             for (name, ids) in collection.index.wanted(PAGE) {
                 for id in ids {
-                    let Some(version) = collection.index.version(id) else {
+                    let Some((version, _)) = collection.index.stored(id) else {
                         continue;
                     };
                     let read = named(collection, id)

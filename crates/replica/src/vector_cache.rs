@@ -1,14 +1,13 @@
 //! Vectors that searches read from storage a moment ago.
 //!
-//! They are known by their leaf digests, which cover id, version and content: what is under a digest never changes, so
-//! nothing has to be forgotten when a point is written. Which digest a point has, the tree says. What goes in was
-//! checked against its digest, and what nobody asks for gives way.
+//! They are known by the numbers that the index gives to all that is written to it: what is under a number never changes,
+//! so nothing has to be forgotten when a point is written again. What goes in was checked against the digest that the
+//! tree named when the index had this number, and what nobody asks for gives way.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use pando_merkle::Digest;
 use pando_model::VectorName;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -25,14 +24,14 @@ const VECTOR_BESIDE_BYTES: usize = 64;
 /// A bounded cache of stored vectors.
 pub(crate) struct VectorCache {
     /// `None`: nothing is kept.
-    kept: Option<Cache<Digest, Vectors, ByBytes>>,
+    kept: Option<Cache<u64, Vectors, ByBytes>>,
 }
 
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Digest, Vectors> for ByBytes {
-    fn weight(&self, _: &Digest, vectors: &Vectors) -> u64 {
+impl Weighter<u64, Vectors> for ByBytes {
+    fn weight(&self, _: &u64, vectors: &Vectors) -> u64 {
         let of = |values: &Vec<f32>| VECTOR_BESIDE_BYTES + size_of_val(values.as_slice());
         let bytes = ENTRY_BESIDE_BYTES + vectors.values().map(of).sum::<usize>();
         bytes as u64
@@ -48,15 +47,15 @@ impl VectorCache {
         }
     }
 
-    /// The vectors of the row with this leaf digest, if they are here.
-    pub(crate) fn get(&self, digest: &Digest) -> Option<Vectors> {
-        self.kept.as_ref()?.get(digest)
+    /// The vectors of the point version with this number, if they are here.
+    pub(crate) fn get(&self, number: u64) -> Option<Vectors> {
+        self.kept.as_ref()?.get(&number)
     }
 
-    /// Keeps the vectors of the row with this leaf digest.
-    pub(crate) fn put(&self, digest: Digest, vectors: Vectors) {
+    /// Keeps the vectors of the point version with this number.
+    pub(crate) fn put(&self, number: u64, vectors: Vectors) {
         if let Some(kept) = &self.kept {
-            kept.insert(digest, vectors);
+            kept.insert(number, vectors);
         }
     }
 
@@ -84,19 +83,16 @@ mod tests {
     fn it_keeps_what_it_was_given_and_no_more_than_it_may() {
         let cache = VectorCache::new(1 << 20);
         for n in 0..=255_u8 {
-            cache.put(Digest([n; 32]), vectors(n));
+            cache.put(n.into(), vectors(n));
             for other in [n, 0] {
-                if let Some(kept) = cache.get(&Digest([other; 32])) {
+                if let Some(kept) = cache.get(other.into()) {
                     assert_eq!(kept, vectors(other));
                 }
             }
         }
         assert!(cache.bytes() > 1 << 18, "{}", cache.bytes());
-        for n in 0..10_000_u16 {
-            let [a, b] = n.to_le_bytes();
-            let mut digest = [7; 32];
-            (digest[0], digest[1]) = (a, b);
-            cache.put(Digest(digest), vectors(a));
+        for n in 0..10_000_u64 {
+            cache.put(n, vectors(7));
             assert!(cache.bytes() <= 1 << 20);
         }
     }
@@ -104,8 +100,8 @@ mod tests {
     #[test]
     fn without_room_it_keeps_nothing() {
         let cache = VectorCache::new(0);
-        cache.put(Digest([1; 32]), vectors(1));
-        assert!(cache.get(&Digest([1; 32])).is_none());
+        cache.put(1, vectors(1));
+        assert!(cache.get(1).is_none());
         assert_eq!(cache.bytes(), 0);
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pando_index::{
-    CollectionIndex, IndexOptions, NoOriginals, Numbered, Originals, Plan, SearchError, SlabForm,
-    Unavailable,
+    CollectionIndex, IndexOptions, NoOriginals, Numbered, Originals, Plan, PointVersion,
+    SearchError, SlabForm, Unavailable,
 };
 use pando_model::{Metric, PointId, Quantization, SearchQuery, Stamp, VectorName};
 use proptest::prelude::*;
@@ -289,12 +289,12 @@ struct Counted<'a> {
 impl Originals for Counted<'_> {
     fn with(
         &self,
-        id: PointId,
+        point: PointVersion,
         name: &VectorName,
         use_it: &mut dyn FnMut(&[f32]),
     ) -> Result<bool, Unavailable> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        Numbered(self.vectors).with(id, name, use_it)
+        Numbered(self.vectors).with(point, name, use_it)
     }
 }
 
@@ -387,7 +387,7 @@ struct Broken;
 impl Originals for Broken {
     fn with(
         &self,
-        _: PointId,
+        _: PointVersion,
         _: &VectorName,
         _: &mut dyn FnMut(&[f32]),
     ) -> Result<bool, Unavailable> {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use pando_index::{CollectionIndex, Fingerprint, IndexOptions, Originals, Unavailable};
+use pando_index::{
+    CollectionIndex, Fingerprint, IndexOptions, Originals, PointVersion, Unavailable,
+};
 use pando_model::{
     CollectionSchema, EncodedPayload, Filter, Metric, Payload, PointId, Quantization, Stamp,
     VectorName,
@@ -108,7 +110,7 @@ pub(crate) struct By<F>(pub(crate) F);
 impl<F: Fn(u64) -> Option<Vec<f32>> + Sync> Originals for By<F> {
     fn with(
         &self,
-        id: PointId,
+        PointVersion { id, .. }: PointVersion,
         _: &VectorName,
         use_it: &mut dyn FnMut(&[f32]),
     ) -> Result<bool, Unavailable> {

@@ -55,7 +55,8 @@ impl Replica {
                 }
                 let point = self.point(collection, id, query.with_payload, &query.with_vectors)?;
                 let Some(point) = point else { continue };
-                let payload = collection.index.payload(id).filter(|_| query.with_payload);
+                let stored = collection.index.stored(id).filter(|_| query.with_payload);
+                let payload = stored.map(|(_, payload)| payload);
                 bytes += POINT_BYTES + payload.map_or(0, |payload| payload.as_bytes().len());
                 bytes += point.vector_bytes();
                 points.push(point);

@@ -40,7 +40,10 @@ impl Groups {
             hits: BTreeMap::new(),
         };
         for scored in ranking {
-            let payload = collection.index.payload(scored.id);
+            let payload = collection
+                .index
+                .stored(scored.id)
+                .map(|(_, payload)| payload);
             let values = payload.map(|p| FieldValue::all_at(p, &query.group_by));
             for value in values.unwrap_or_default() {
                 groups.add(value, scored);

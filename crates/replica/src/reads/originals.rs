@@ -1,9 +1,10 @@
 //! The vectors themselves, for searches of an index that keeps less of them: from the records that the tree names.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
-use pando_index::{Originals, SearchError, Unavailable};
-use pando_model::{PointId, ReadError, SearchQuery, VectorName};
+use pando_index::{Originals, PointVersion, SearchError, Unavailable};
+use pando_model::{ReadError, SearchQuery, VectorName};
 use parking_lot::Mutex;
 
 use super::search::check;
@@ -26,37 +27,38 @@ struct StoredVectors<'a> {
 }
 
 impl StoredVectors<'_> {
-    fn vectors(&self, id: PointId) -> Result<Option<Vectors>, Unread> {
+    fn vectors(&self, point: PointVersion) -> Result<Vectors, Unread> {
         check(self.patience)?;
-        let Some(version) = self.collection.index.version(id) else {
-            return Ok(None);
-        };
-        let (at, leaf) = named(self.collection, id)?;
+        let PointVersion {
+            id,
+            version,
+            number,
+        } = point;
         let cache = &self.replica.vector_cache;
-        if let Some(vectors) = cache.get(&leaf.digest) {
-            return Ok(Some(vectors));
+        if let Some(vectors) = cache.get(number) {
+            return Ok(vectors);
         }
+        let (at, leaf) = named(self.collection, id)?;
         let record = self.replica.record(at, leaf, id, version)?;
         let vectors = Arc::new(record.vectors);
-        cache.put(leaf.digest, Arc::clone(&vectors));
-        Ok(Some(vectors))
+        cache.put(number, Arc::clone(&vectors));
+        Ok(vectors)
     }
 }
 
 impl Originals for StoredVectors<'_> {
     fn with(
         &self,
-        id: PointId,
+        point: PointVersion,
         name: &VectorName,
         use_it: &mut dyn FnMut(&[f32]),
     ) -> Result<bool, Unavailable> {
-        let vectors = self.vectors(id).map_err(|unread| {
+        let vectors = self.vectors(point).map_err(|unread| {
             let unavailable = Unavailable(unread.to_string());
             self.unread.lock().get_or_insert(unread);
             unavailable
         })?;
-        let vector = vectors.as_ref().and_then(|vectors| vectors.get(name));
-        Ok(vector.inspect(|vector| use_it(vector)).is_some())
+        Ok(vectors.get(name).inspect(|vector| use_it(vector)).is_some())
     }
 
     fn is_waited_for(&self) -> bool {
@@ -69,7 +71,7 @@ impl Replica {
     pub(super) fn search_index(
         &self,
         collection: &Collection,
-        queries: &[SearchQuery],
+        queries: &[impl Borrow<SearchQuery>],
         patience: Patience<'_>,
     ) -> Result<Vec<pando_index::Searched>, Unread> {
         let originals = StoredVectors {

@@ -132,7 +132,7 @@ impl Replica {
         let mut ranked = Vec::with_capacity(queries.len());
         for part in resolved.chunks(QUERIES_TOGETHER) {
             check(patience)?;
-            let queries: Vec<_> = part.iter().map(|r| r.query.clone()).collect();
+            let queries: Vec<_> = part.iter().map(|r| &r.query).collect();
             let searched = self.search_index(collection, &queries, patience)?;
             ranked.extend(part.iter().zip(searched).map(|(resolved, searched)| {
                 let Searched { hits, plan } = searched;

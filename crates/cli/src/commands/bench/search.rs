@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use clap::Args;
 use pando_client::Pando;
-use pando_model::limits::{EF_MAX, RESULTS_MAX};
+use pando_model::limits::{EF_MAX, QUERIES_PER_BATCH_MAX, RESULTS_MAX};
 use pando_model::{
     CollectionInfo, CollectionName, Consistency, Filter, InvalidInput, Metric, VectorName,
 };
@@ -90,6 +90,11 @@ pub(crate) struct SearchArgs {
           value_parser = clap::value_parser!(u32).range(1..=CLIENTS_MAX))]
     clients: Vec<u32>,
 
+    /// How many queries a client asks in one request, one round each
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1",
+          value_parser = clap::value_parser!(u32).range(1..=QUERIES_PER_BATCH_MAX as i64))]
+    batch: Vec<u32>,
+
     /// How long each is measured, in seconds, and at least until every query was asked
     #[arg(long, value_name = "SECONDS", default_value_t = 3,
           value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -156,12 +161,15 @@ async fn measure(
     let truth = measure::truth(client, collection, &asked, params.metric).await?;
     let length = Duration::from_secs(args.seconds);
     let mut rows = vec![truth.row.clone()];
-    for clients in &args.clients {
+    let clients = args.clients.iter();
+    let rounds = clients.flat_map(|clients| args.batch.iter().map(|batch| (*clients, *batch)));
+    for (clients, batch) in rounds {
         let lists = std::iter::once(None).chain(args.ef.iter().copied().map(Some));
         for ef in lists {
             let setting = Setting {
                 ef,
-                clients: *clients,
+                clients,
+                batch,
                 length,
             };
             rows.push(measure::round(client, collection, &asked, &truth, setting).await?);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use pando_client::Pando;
+use pando_client::{ClientError, Pando};
 use pando_model::{CollectionName, Consistency, Hit, Metric, PointId, SearchQuery};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -24,6 +24,8 @@ pub(super) struct Setting {
     /// `None`: the node's default.
     pub(super) ef: Option<u32>,
     pub(super) clients: u32,
+    /// Queries of one request.
+    pub(super) batch: u32,
     pub(super) length: Duration,
 }
 
@@ -33,6 +35,8 @@ pub(super) struct Row {
     /// `exact`, `default`, or the length of the list.
     pub(super) ef: String,
     pub(super) clients: u32,
+    /// Queries of one request; its time is that of each of them.
+    pub(super) batch: u32,
     /// Share of the true hits that were found.
     pub(super) recall: f64,
     pub(super) queries_per_second: f64,
@@ -81,7 +85,7 @@ pub(super) async fn truth(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let row = row("exact".to_owned(), 1, &histogram, begun.elapsed(), 1.0);
+    let row = row("exact".to_owned(), (1, 1), &histogram, begun.elapsed(), 1.0);
     Ok(Truth { hits, metric, row })
 }
 
@@ -125,12 +129,14 @@ pub(super) async fn round(
     } else {
         found as f64 / there as f64
     };
-    Ok(row(name, setting.clients, &histogram, took, recall))
+    let (clients, batch) = (setting.clients, setting.batch);
+    Ok(row(name, (clients, batch), &histogram, took, recall))
 }
 
 type Firsts = Vec<(usize, Vec<(PointId, f32)>)>;
 
-/// Asks one query after another; returns how long each took, and what was found for those asked for the first time.
+/// Asks one batch of queries after another; returns how long each took, and what was found for queries asked for the
+/// first time.
 async fn one_client(
     client: &Pando,
     collection: &CollectionName,
@@ -141,24 +147,45 @@ async fn one_client(
 ) -> anyhow::Result<(Histogram<u64>, Firsts)> {
     let mut histogram = Histogram::new(DIGITS)?;
     let mut firsts = Vec::new();
+    let (count, batch) = (asked.queries.len(), setting.batch as usize);
     loop {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let first = number < asked.queries.len();
-        if !first && begun.elapsed() >= setting.length {
+        let from = next.fetch_add(batch, Ordering::Relaxed);
+        if from >= count && begun.elapsed() >= setting.length {
             return Ok((histogram, firsts));
         }
-        let question = &asked.queries[number % asked.queries.len()];
-        let query = SearchQuery {
+        let questions: Vec<&Question> = (from..from + batch)
+            .map(|number| &asked.queries[number % count])
+            .collect();
+        let query = |question: &&Question| SearchQuery {
             ef: setting.ef,
             ..question.query.clone()
         };
+        let queries: Vec<_> = questions.iter().map(query).collect();
         let since = Instant::now();
-        let hits = client.search(collection, query, Consistency::Local).await?;
+        let found = search(client, collection, queries).await?;
         histogram.record(u64::try_from(since.elapsed().as_micros())?)?;
-        if first {
+        for ((number, question), hits) in (from..count).zip(questions).zip(found) {
             let hits = counted(question, hits, asked.limit);
             let hits = hits.iter().map(|hit| (hit.point.id, hit.score)).collect();
             firsts.push((number, hits));
+        }
+    }
+}
+
+/// Asks queries in one request: one of its own where there is only one.
+async fn search(
+    client: &Pando,
+    collection: &CollectionName,
+    mut queries: Vec<SearchQuery>,
+) -> Result<Vec<Vec<Hit>>, ClientError> {
+    let local = Consistency::Local;
+    match queries.pop() {
+        Some(query) if queries.is_empty() => {
+            Ok(vec![client.search(collection, query, local).await?])
+        }
+        last => {
+            queries.extend(last);
+            client.search_batch(collection, queries, local).await
         }
     }
 }
@@ -187,16 +214,24 @@ impl True {
     }
 }
 
-fn row(ef: String, clients: u32, histogram: &Histogram<u64>, took: Duration, recall: f64) -> Row {
+fn row(
+    ef: String,
+    (clients, batch): (u32, u32),
+    histogram: &Histogram<u64>,
+    took: Duration,
+    recall: f64,
+) -> Row {
+    let searches = histogram.len() * u64::from(batch);
     let ms = |micros: u64| micros as f64 / 1000.0;
     Row {
         ef,
         clients,
         recall,
-        queries_per_second: histogram.len() as f64 / took.as_secs_f64(),
+        batch,
+        queries_per_second: searches as f64 / took.as_secs_f64(),
         p50_ms: ms(histogram.value_at_quantile(0.5)),
         p99_ms: ms(histogram.value_at_quantile(0.99)),
-        searches: histogram.len(),
+        searches,
     }
 }
 

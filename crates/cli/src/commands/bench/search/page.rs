@@ -26,12 +26,21 @@ pub(super) struct Results {
     pub(super) rows: Vec<Row>,
 }
 
-const COLUMNS: [&str; 6] = ["ef", "clients", "recall", "queries/s", "p50 ms", "p99 ms"];
+const COLUMNS: [&str; 7] = [
+    "ef",
+    "clients",
+    "batch",
+    "recall",
+    "queries/s",
+    "p50 ms",
+    "p99 ms",
+];
 
-fn cells(row: &Row) -> [String; 6] {
+fn cells(row: &Row) -> [String; 7] {
     [
         row.ef.clone(),
         row.clients.to_string(),
+        row.batch.to_string(),
         format!("{:.4}", row.recall),
         format!("{:.0}", row.queries_per_second),
         format!("{:.2}", row.p50_ms),
@@ -114,7 +123,7 @@ pub(super) fn markdown(results: &Results, plot: &str) -> Result<String, fmt::Err
         page,
         "\nThrough the public API, clients and node on one machine. Recall is against the exact scan (`ef` exact) of the \
          same node: a hit counts if it is one of the true ones or as near as the last of them. `default` is what a search \
-         gets that names no `ef`."
+         gets that names no `ef`; `batch` is how many queries a request has, and times are those of requests."
     )?;
     Ok(page)
 }

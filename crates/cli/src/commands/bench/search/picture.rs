@@ -31,11 +31,11 @@ pub(super) fn svg(results: &Results) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The rounds with a list of their own, by clients, in order of recall.
-fn lines(rows: &[Row]) -> BTreeMap<u32, Vec<(f64, f64)>> {
-    let mut lines: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
+/// The rounds with a list of their own, by clients and queries of a request, in order of recall.
+fn lines(rows: &[Row]) -> BTreeMap<(u32, u32), Vec<(f64, f64)>> {
+    let mut lines: BTreeMap<(u32, u32), Vec<(f64, f64)>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.ef.parse::<u32>().is_ok()) {
-        let line = lines.entry(row.clients).or_default();
+        let line = lines.entry((row.clients, row.batch)).or_default();
         line.push((row.recall, row.queries_per_second));
     }
     for line in lines.values_mut() {
@@ -78,9 +78,14 @@ fn draw(text: &mut String, results: &Results) -> Drawn {
         .x_label_formatter(&|v| format!("{v:.3}"))
         .y_label_formatter(&|v| plain(*v))
         .draw()?;
-    for ((clients, line), colour) in lines(&results.rows).into_iter().zip(COLOURS.iter().cycle()) {
+    for (((clients, batch), line), colour) in
+        lines(&results.rows).into_iter().zip(COLOURS.iter().cycle())
+    {
         let dots = line.clone().into_iter();
-        let name = format!("{clients} at a time");
+        let name = match batch {
+            1 => format!("{clients} at a time"),
+            _ => format!("{clients} at a time, {batch} a request"),
+        };
         chart
             .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
             .label(name)
