@@ -161,31 +161,34 @@ impl Session {
             return Ok(());
         }
         let local = self.trees.entry(tree).or_default();
-        for key in deletes {
-            if local.remove(&key, self.header.index).is_some() {
-                stats.rows_deleted += 1;
+        let remove = |key| Some((key, local.remove(&key, self.header.index)?));
+        let removed: Vec<_> = deletes.into_iter().filter_map(remove).collect();
+        let is_right = wanted.hash.is_none_or(|hash| {
+            let node = local.node(&prefix);
+            node.digest().is_some_and(|digest| hash.matches(&digest))
+        });
+        if is_right {
+            stats.rows_deleted += removed.len() as u64;
+            stage.extend(removed.into_iter().map(|(key, _)| {
                 let op = Op::Delete;
-                stage.push(Staged { tree, key, op });
-            }
-        }
-        let Some(hash) = wanted.hash else {
-            return Ok(());
-        };
-        let node = self.node(tree, &prefix);
-        if node.digest().is_some_and(|digest| hash.matches(&digest)) {
+                Staged { tree, key, op }
+            }));
             return Ok(());
         }
-        if listing != Listing::Tags {
+        let (Listing::Tags, Some(hash)) = (listing, wanted.hash) else {
             return Err(SyncError::Incomplete { tree, prefix });
-        }
+        };
+        // What seems to be gone may be there with another digest, which has the tag of a leaf that is here.
+        local.extend(removed);
+        let leaves = local.node(&prefix).count();
         // Two leaves with one tag are no fault of the leader: it is asked once more, with whole digests.
         stats.relists += 1;
-        self.want_leaves += node.count();
+        self.want_leaves += leaves;
         self.wants.push(Todo {
             tree,
             prefix,
             hash: Some(hash),
-            leaves: node.count(),
+            leaves,
             relist: true,
             round: wanted.round + 1,
         });
