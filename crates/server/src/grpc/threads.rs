@@ -3,9 +3,15 @@
 //! That lets a search that is soon done run where its request was read. Handing it to another thread and the answer
 //! back costs more than half as much as the search.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, anyhow};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::spawn_blocking;
 use tracing::Instrument as _;
+
+/// How long connections and searches that were begun have to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A runtime that may be dropped anywhere.
 #[derive(Debug)]
@@ -22,13 +28,17 @@ impl Threads {
         Ok(Self(Some(runtime)))
     }
 
-    /// Runs a task here, to its end.
-    pub(crate) async fn run<F>(&self, task: F) -> anyhow::Result<()>
+    /// Runs a task here to its end, and then ends what it has left here, so that nothing of it outlives this.
+    pub(crate) async fn run<F>(mut self, task: F) -> anyhow::Result<()>
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let runtime = self.0.as_ref().ok_or_else(|| anyhow!("they have ended"))?;
-        runtime.spawn(task.in_current_span()).await?
+        let outcome = runtime.spawn(task.in_current_span()).await;
+        if let Some(runtime) = self.0.take() {
+            spawn_blocking(|| runtime.shutdown_timeout(PATIENCE)).await?;
+        }
+        outcome?
     }
 }
 
