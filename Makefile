@@ -31,6 +31,7 @@ verify: ## formatting, lock file, lints and documentation; changes nothing
 	$(CARGO) metadata --locked --format-version 1 >/dev/null
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+	$(CARGO) clippy --manifest-path benches/compare/Cargo.toml --target-dir $(COMPARE) --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
 fix: ## format, and apply what clippy can repair by itself

@@ -11,12 +11,19 @@ use super::support::{By, Numbers, filter, payload, schema, settle, small, stored
 
 const DIMENSION: usize = 16;
 const IDS: u64 = 4000;
-const LENGTH: Duration = Duration::from_secs(5);
+/// How long, unless `PANDO_STRESS_SECONDS` says otherwise.
+const SECONDS: u64 = 5;
 
 /// What is stored, written together with the index: by id, the seed of its vector.
 struct Shared {
     index: CollectionIndex,
     seeds: Vec<Option<u64>>,
+}
+
+fn length() -> Duration {
+    let told = std::env::var("PANDO_STRESS_SECONDS").ok();
+    let seconds = told.map(|told| told.parse().expect("PANDO_STRESS_SECONDS is a number"));
+    Duration::from_secs(seconds.unwrap_or(SECONDS))
 }
 
 fn vector_of(seed: u64) -> Vec<f32> {
@@ -87,8 +94,8 @@ fn nothing_deleted_or_superseded_is_found_and_everything_else_is() {
             });
         }
         let mut numbers = Numbers::new(1);
-        let since = Instant::now();
-        while since.elapsed() < LENGTH {
+        let (since, length) = (Instant::now(), length());
+        while since.elapsed() < length {
             let mut state = shared.write().expect("no reader panicked");
             for _ in 0..16 {
                 let (n, seed) = (numbers.below(IDS), numbers.next());
