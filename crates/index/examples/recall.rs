@@ -130,6 +130,8 @@ fn main() {
     while index.is_indexing() {
         std::thread::sleep(Duration::from_millis(10));
     }
+    // As `binary` nothing is kept beside the graph from here on.
+    drop(index.take_over());
     let raw = base.len() * DIMENSION * size_of::<f32>();
     println!(
         "{} points: written in {:.1} s, indexed after {:.1} s, {} segments; index {} MiB (resident +{} MiB), \
